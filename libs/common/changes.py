@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from libs.common.db import Table, TenantRow
+from libs.common.events.subjects import event_subject
 from libs.common.tokens import Actor
 from libs.common.traces import current_traceparent
 
@@ -90,7 +91,7 @@ def record(session: AsyncSession, actor: Actor, row: Changed, event: Event, **de
     details: what the history should say beyond the event (a reason, what was there before).
     """
     data = msgspec.to_builtins(event)
-    send(session, row, event.type(), _subject(row, event.type()), data, version=getattr(row, event.counter))
+    send(session, row, event.type(), event_subject(event.type(), row.tenant_id, row.id), data, version=getattr(row, event.counter))
     note(session, actor, row, event.type(), **data, **details)
 
 
@@ -125,7 +126,3 @@ def send(session: AsyncSession, row: Changed, fact: str, subject: str, data: dic
         )
     )
 
-
-def _subject(row: Changed, fact: str) -> str:
-    service, aggregate, *_ = fact.split(".")
-    return f"ev.{service}.{aggregate}.{row.tenant_id}.{row.id}"

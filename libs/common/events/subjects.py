@@ -1,7 +1,7 @@
 """What stands on the bus: streams, durable consumers, and which service may touch which subject.
 
-Everything is data and read by three: `control-centre streams declare` makes the streams and consumers, the NATS server's
-configuration takes the users from `authorization`, and a service's start checks that the broker agrees.
+Everything is data, read by three: `control-centre streams declare` makes the streams and consumers, the NATS server
+takes its users from `authorization`, and a service's start checks that the broker agrees.
 
 A service may publish its own events and hints, pull from its own durable consumers and read REVOKED; nothing else.
 Creating a consumer on another service's stream would be a way around that, so only `platform` may.
