@@ -1,0 +1,10 @@
+from litestar import Litestar
+
+from libs.common import me
+from libs.common.app import Core, build_app
+from libs.common.core import connect
+from services.members.settings import Settings
+
+
+def create_app(settings: Settings, core: Core | None = None) -> Litestar:
+    return build_app(core or connect("members", settings), [me.router("members")])
