@@ -78,18 +78,20 @@ CREATE TABLE inbox (
     received_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_inbox PRIMARY KEY (tenant_id, consumer, event_id)
 );
+CREATE INDEX ix_inbox_received_at ON inbox USING brin (received_at);
 CREATE TABLE dead_letters (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT uuidv7(),
     created_at timestamptz NOT NULL DEFAULT now(),
     consumer varchar NOT NULL,
-    event_id uuid,
+    event_id uuid NOT NULL,
     subject varchar NOT NULL,
     raw bytea NOT NULL,
     error varchar NOT NULL,
     deliveries integer NOT NULL,
     state varchar NOT NULL DEFAULT 'open' CONSTRAINT ck_dead_letters_state CHECK (state IN ('open', 'retried', 'dropped')),
-    CONSTRAINT pk_dead_letters PRIMARY KEY (tenant_id, id)
+    CONSTRAINT pk_dead_letters PRIMARY KEY (tenant_id, id),
+    CONSTRAINT uq_dead_letters_tenant_id_consumer_event_id UNIQUE (tenant_id, consumer, event_id)
 );
 CREATE TABLE audit (
     tenant_id uuid NOT NULL,
@@ -133,5 +135,3 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
             reveal("idempotency_keys", service, "relay", verbs="SELECT, DELETE"),
         ]
     )
-
-

@@ -1,0 +1,237 @@
+"""The relay carries a service's outbox to JetStream: at least once, and in order for each row.
+
+- It selects by state, never by position: a transaction that commits late is found all the same.
+- A partition belongs to one relay for one transaction, by an advisory lock, so any number of relays may run.
+- A wave holds at most one event of a row, so that nothing overtakes; after the first failure the partition stops.
+- An event is marked only when the broker has acknowledged it. A crash before that publishes it again under the same id.
+- It is woken by hints and looks every 200 ms on its own. A frozen relay is cut off by the database after 15 s and by
+  its own clock before that, and another one takes over.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from libs.common.bus import BROKER_ERRORS, Bus
+from libs.common.envelopes import Envelope, seal
+from libs.common.events.subjects import stream_of
+from libs.common.failpoints import failpoint
+
+log = structlog.get_logger()
+
+PUBLISHED = Counter("outbox_published_total", "Events that the broker has acknowledged", ["service"])
+FAILED = Counter("outbox_publish_failures_total", "Tries that ended without an acknowledgement", ["service"])
+WAITING = Gauge("outbox_unpublished", "Events that wait for the relay", ["service"])
+OLDEST = Gauge("outbox_oldest_unpublished_seconds", "Age of the event that waits longest", ["service"])
+
+POLL = 0.2
+BATCH = 200
+HOLD = 8.0
+"""Seconds for which a partition is held at most: below the database's 15 s with a publish's 5 s on top."""
+
+_WAITING = text(
+    "SELECT partition FROM generate_series(0, 15) AS partition"
+    " WHERE EXISTS (SELECT FROM outbox WHERE outbox.partition = partition.partition AND published_at IS NULL)"
+)
+# Two statements: the select must see what was committed before the lock was given.
+_LOCK = text("SELECT pg_try_advisory_xact_lock(4242, :partition)")
+_SELECT = text(
+    "SELECT tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent FROM outbox"
+    " WHERE partition = :partition AND published_at IS NULL ORDER BY sequence LIMIT :batch"
+)
+_MARK = text(
+    "UPDATE outbox"
+    " SET published_at = clock_timestamp(), stream_seq = done.seq, attempts = attempts + 1, last_error = NULL"
+    " FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:seqs AS bigint[])) AS done (tenant_id, id, seq)"
+    " WHERE outbox.tenant_id = done.tenant_id AND outbox.id = done.id"
+)
+_BLAME = text(
+    "UPDATE outbox SET attempts = attempts + 1, last_error = :error WHERE tenant_id = :tenant_id AND id = :id"
+)
+_BACKLOG = text(
+    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)"
+    " FROM outbox WHERE published_at IS NULL"
+)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An outbox row as it goes out."""
+
+    tenant_id: UUID
+    id: UUID
+    created_at: datetime
+    row_id: UUID
+    row_version: int
+    type: str
+    subject: str
+    data: str
+    traceparent: str | None
+
+    def body(self, service: str) -> bytes:
+        """Events in an envelope; a revocation is read by its subject and is plain JSON."""
+        raw = self.data.encode()
+        if not self.subject.startswith("ev."):
+            return raw
+        return seal(
+            Envelope(
+                id=self.id,
+                type=self.type,
+                source=f"/{service}",
+                subject=self.row_id,
+                time=self.created_at,
+                tenantid=self.tenant_id,
+                rowversion=self.row_version,
+                data=msgspec.Raw(raw),
+                traceparent=self.traceparent,
+            )
+        )
+
+
+def waves(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Cut rows, in order, into waves with at most one event of a row each."""
+    rest = list(rows)
+    while rest:
+        wave: dict[UUID, Row] = {}
+        later = []
+        for row in rest:
+            if row.row_id in wave:
+                later.append(row)
+            else:
+                wave[row.row_id] = row
+        yield list(wave.values())
+        rest = later
+
+
+class Relay:
+    """run() until stop(). url: the service's relay role, which sees the outbox of all tenants and nothing else."""
+
+    def __init__(self, service: str, url: str, bus: Bus) -> None:
+        self.service = service
+        self.bus = bus
+        self.engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"), pool_size=4, max_overflow=0
+        )
+        self._looking = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._rests: dict[int, tuple[float, float]] = {}  # partition: (until, for how long)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        measured = 0.0
+        while not self._stopping:
+            self._woken.clear()
+            sent = await self._round()
+            if time.monotonic() > measured + 5:
+                await self._measure()
+                measured = time.monotonic()
+            if not sent:
+                await self._pause()
+
+    def stop(self) -> None:
+        """What is in flight is finished, nothing new begun."""
+        self._stopping = True
+        self._woken.set()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(POLL):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _round(self) -> int:
+        """Carry a batch of every partition that waits and does not rest; gives the number of events sent."""
+        async with self._looking.connect() as connection:
+            partitions = (await connection.scalars(_WAITING)).all()
+        now = time.monotonic()
+        due = [partition for partition in partitions if self._rests.get(partition, (0.0, 0.0))[0] <= now]
+        return sum(await asyncio.gather(*(self._carry(partition) for partition in due)))
+
+    async def _carry(self, partition: int) -> int:
+        try:
+            async with self.engine.begin() as connection:
+                if not await connection.scalar(_LOCK, {"partition": partition}):
+                    return 0  # another relay has it
+                until = time.monotonic() + HOLD
+                found = await connection.execute(_SELECT, {"partition": partition, "batch": BATCH})
+                rows = [Row(*row) for row in found]
+                failpoint("after_commit_before_publish")
+                return await self._publish(connection, partition, rows, until)
+        except (SQLAlchemyError, OSError) as error:
+            # Cut off while frozen, or the database is away: what was not marked goes out again.
+            log.warning("relay_lost_partition", service=self.service, partition=partition, error=str(error))
+            self._rest(partition)
+            return 0
+
+    async def _publish(self, connection: AsyncConnection, partition: int, rows: list[Row], until: float) -> int:
+        sent = 0
+        for wave in waves(rows):
+            if self._stopping or time.monotonic() > until:
+                return sent
+            answers = await asyncio.gather(*(self._send(row) for row in wave))
+            failpoint("after_publish_before_mark")
+            done = [(row, seq) for row, seq in zip(wave, answers, strict=True) if isinstance(seq, int)]
+            await self._mark(connection, done)
+            sent += len(done)
+            for row, error in zip(wave, answers, strict=True):
+                if isinstance(error, Exception):
+                    await self._blame(connection, row, error)
+                    self._rest(partition)
+                    return sent
+        self._rests.pop(partition, None)
+        return sent
+
+    async def _send(self, row: Row) -> int | Exception:
+        """The event's place in the stream, or why it has none."""
+        try:
+            return await self.bus.publish(
+                stream_of(row.subject), row.subject, row.body(self.service), id=str(row.id), within=5
+            )
+        except (*BROKER_ERRORS, ValueError) as error:
+            return error
+
+    async def _mark(self, connection: AsyncConnection, done: list[tuple[Row, int]]) -> None:
+        if not done:
+            return
+        values: dict[str, Any] = {
+            "tenants": [row.tenant_id for row, _ in done],
+            "ids": [row.id for row, _ in done],
+            "seqs": [seq for _, seq in done],
+        }
+        await connection.execute(_MARK, values)
+        PUBLISHED.labels(self.service).inc(len(done))
+
+    async def _blame(self, connection: AsyncConnection, row: Row, error: Exception) -> None:
+        FAILED.labels(self.service).inc()
+        said = f"{type(error).__name__}: {error}"[:500]
+        log.warning("event_not_published", service=self.service, event_id=str(row.id), type=row.type, error=said)
+        await connection.execute(_BLAME, {"tenant_id": row.tenant_id, "id": row.id, "error": said})
+
+    def _rest(self, partition: int) -> None:
+        """0.1 s after the first failure, twice as long after each further one, 5 s at most."""
+        _, last = self._rests.get(partition, (0.0, 0.05))
+        rest = min(last * 2, 5.0)
+        self._rests[partition] = (time.monotonic() + rest, rest)
+
+    async def _measure(self) -> None:
+        async with self._looking.connect() as connection:
+            count, age = (await connection.execute(_BACKLOG)).one()
+        WAITING.labels(self.service).set(count)
+        OLDEST.labels(self.service).set(float(age))
