@@ -98,7 +98,9 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
         },
         openapi_config=openapi.config(core.service),
         lifespan=list(core.lifespan),
-        state=State({"database": core.database, "verifier": core.verifier, "revocations": core.revocations, **(state or {})}),
+        state=State(
+            {"database": core.database, "verifier": core.verifier, "revocations": core.revocations, **(state or {})}
+        ),
         logging_config=None,
         pdb_on_exception=False,
     )
@@ -165,7 +167,10 @@ def _fields(error: HTTPException) -> dict[str, object]:
     """The name of the field and what is wrong with it, from msgspec's and Litestar's messages."""
     extra = error.extra if isinstance(error.extra, list) else []
     found = [
-        {"field": str(item.get("key") or _field_in(str(item.get("message", "")))), "message": str(item.get("message", ""))}
+        {
+            "field": str(item.get("key") or _field_in(str(item.get("message", "")))),
+            "message": str(item.get("message", "")),
+        }
         for item in extra
         if isinstance(item, dict)
     ]
@@ -194,4 +199,6 @@ def _unexpected(request: Request, error: Exception) -> Response[bytes]:
 def _passes(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _PASSING
-    return isinstance(error, PoolTimeout | ConnectionError | PostgresConnectionError | QueryCanceledError | TimeoutError | OSError)
+    return isinstance(
+        error, PoolTimeout | ConnectionError | PostgresConnectionError | QueryCanceledError | TimeoutError | OSError
+    )
