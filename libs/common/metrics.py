@@ -1,49 +1,35 @@
-"""Metrics: one registry, and what every service measures. A feature declares its own beside itself, by these functions.
+"""Metrics: the process's one registry, and what services have in common. A feature declares its own beside itself, by
+these functions.
 
 Labels are words from a short list (a route template, a consumer, an outcome), never ids: each value is a time series.
 """
 
 from collections.abc import Sequence
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 
-REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 def counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(name, text, labels, registry=REGISTRY)
+    return Counter(name, text, labels)
 
 
 def gauge(name: str, text: str, *labels: str) -> Gauge:
-    return Gauge(name, text, labels, registry=REGISTRY)
+    return Gauge(name, text, labels)
 
 
 def seconds(name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
     """A histogram of durations."""
-    return Histogram(name, text, labels, registry=REGISTRY, buckets=buckets)
+    return Histogram(name, text, labels, buckets=buckets)
 
 
 def render() -> bytes:
     """The text that Prometheus scrapes; CONTENT_TYPE says its version."""
     return generate_latest(REGISTRY)
 
-
-ProcessCollector(registry=REGISTRY)
-PlatformCollector(registry=REGISTRY)
-GCCollector(registry=REGISTRY)
 
 HTTP_REQUESTS = counter("http_requests_total", "Answered requests by route template.", "method", "route", "status")
 HTTP_SECONDS = seconds("http_request_seconds", "From the first byte in to the last byte out.", "method", "route")
@@ -58,15 +44,17 @@ RELAY_PUBLISHED = counter("relay_published_total", "Events that the stream has c
 RELAY_FAILURES = counter("relay_failures_total", "Attempts to publish that failed; each is repeated.")
 
 CONSUMER_HANDLED = counter(
-    "consumer_handled_total", "Events by outcome: done, seen, stale, retried, dead.", "consumer", "outcome"
+    "consumer_handled_total", "Events by outcome: done, seen, ignored, retried, dead.", "consumer", "outcome"
 )
 CONSUMER_SECONDS = seconds("consumer_handling_seconds", "From the arrival of an event to its commit.", "consumer")
 CONSUMER_LAG = gauge("consumer_lag", "Events in the stream that the consumer has not yet acknowledged.", "consumer")
 DEAD_LETTERS = gauge("dead_letters", "Events that failed for good and wait for a person.", "consumer")
+ADVISORIES = gauge(
+    "jetstream_advisories", "What the broker complains of (deliveries given up), kept.", "stream", "kind"
+)
 
 REVOCATION_STALENESS = gauge(
-    "revocation_staleness_seconds",
-    "Time since the revocation stream was last known to be read to its end.",
+    "revocation_staleness_seconds", "Time since the revocation stream was last known to be read to its end."
 )
 MAIL_ATTEMPTS = counter(
     "mail_attempts_total", "Deliveries tried, by outcome: sent, deferred, bounced, uncertain.", "outcome"

@@ -92,10 +92,10 @@ def current_traceparent() -> str | None:
     return f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags & 1:02x}" if at.is_valid else None
 
 
-def current_trace_id() -> str | None:
-    """32 hexadecimal digits, or None outside every span."""
+def current_trace_id() -> str:
+    """32 hexadecimal digits; empty outside every span."""
     at = get_current_span().get_span_context()
-    return f"{at.trace_id:032x}" if at.is_valid else None
+    return f"{at.trace_id:032x}" if at.is_valid else ""
 
 
 def _parse(traceparent: str) -> SpanContext | None:
