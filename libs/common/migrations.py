@@ -50,7 +50,7 @@ def common_tables(service: str) -> str:
     """The tables that every service has, as they were in its first migration. Never edited: later changes are
     migrations of their own.
     """
-    return f"""
+    return """
 CREATE TABLE outbox (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT uuidv7(),
@@ -89,7 +89,8 @@ CREATE TABLE dead_letters (
     raw bytea NOT NULL,
     error varchar NOT NULL,
     deliveries integer NOT NULL,
-    state varchar NOT NULL DEFAULT 'open' CONSTRAINT ck_dead_letters_state CHECK (state IN ('open', 'retried', 'dropped')),
+    state varchar NOT NULL DEFAULT 'open'
+        CONSTRAINT ck_dead_letters_state CHECK (state IN ('open', 'retried', 'dropped')),
     CONSTRAINT pk_dead_letters PRIMARY KEY (tenant_id, id),
     CONSTRAINT uq_dead_letters_tenant_id_consumer_event_id UNIQUE (tenant_id, consumer, event_id)
 );
@@ -131,6 +132,7 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
             reveal("outbox", service, "relay", verbs="SELECT, UPDATE, DELETE"),
             reveal("inbox", service, "relay", verbs="SELECT, DELETE"),
             reveal("dead_letters", service, "operator", verbs="SELECT, UPDATE"),
+            reveal("dead_letters", service, "sweep", "tenant_id", "id", "consumer", "state"),
             reveal("audit", service, "sweep", "tenant_id", "id", "sequence", "chained"),
             reveal("idempotency_keys", service, "relay", verbs="SELECT, DELETE"),
         ]

@@ -28,6 +28,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = "127.0.0.1/32,::1/128"
     """Networks whose X-Forwarded-For is believed, comma-separated."""
     database_pool: int = 10
+    nats_replicas: int = 1
+    """Of each stream: 3 in a cluster."""
+    nats_stream_bytes: int = 256 * 1024 * 1024
+    """Room of each stream; all together no more than the broker's store."""
     log_level: str = "info"
 
 
