@@ -40,7 +40,8 @@ class AccessWanted(Event, frozen=True):
     """The whole wanted state of a member's access: a level, not an edge, so that repetition and order do not matter.
 
     Applied only where access_version is newer. epoch ends everything older; cut ends sessions and keys; generation
-    kills older links. blocked holds while it is non-empty; outside starts_at..ends_at nobody signs in.
+    kills older links. blocked holds while it is non-empty: identity's clock lifts nothing, it only ends access at
+    ends_at and keeps people waiting for starts_at.
     """
 
     name: ClassVar[str] = "members.member.access.v1"
@@ -52,7 +53,7 @@ class AccessWanted(Event, frozen=True):
     cut: int
     want: Literal["nothing", "invited", "gone"]
     way: Literal["mail", "sso", "local"]
-    blocked: list[Literal["locked", "deactivated", "marked_deleted"]]
+    blocked: list[Literal["locked", "deactivated", "outside_dates", "marked_deleted"]]
     locked_until: datetime | None
     starts_at: datetime | None
     ends_at: datetime | None
