@@ -12,19 +12,19 @@ from litestar import Litestar, Request, Response, Router
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.types import ASGIApp
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common import health, openapi
-from libs.common.auth import PUBLIC, require_permission
+from libs.common.auth import require_permission, require_stated_permissions
+from libs.common.bodies import require_media_type
+from libs.common.bus import Bus
 from libs.common.db import Database
 from libs.common.errors import AppError, Malformed, TooLarge, Unavailable
 from libs.common.idempotency import Once, Replayed, provide_once
-from libs.common.request_context import RequestContext
+from libs.common.request_context import BODY_LIMIT, RequestContext
 from libs.common.revocation import Revocations
 from libs.common.tokens import Actor, TokenVerifier
 from libs.common.traces import current_trace_id
@@ -54,7 +54,7 @@ class Problem(msgspec.Struct):
 
 def problems(*errors: type[AppError]) -> dict[int, ResponseSpec]:
     """What a handler's rules may raise, for the API reference."""
-    return openapi.problems(Problem, *errors)
+    return openapi.problems(*errors)
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -68,6 +68,8 @@ class Core(msgspec.Struct, frozen=True):
     """Asked by /readyz, by name; raises when the part is not there."""
     lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = ()
     trusted_proxies: str = "127.0.0.1/32,::1/128"
+    bus: Bus | None = None
+    """For the few who ask another service (rpc); events go through the outbox."""
 
 
 def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any] | None = None) -> Litestar:
@@ -77,18 +79,15 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
         async with core.database.session(cast(Any, actor.tenant_id)) as session:
             yield session
 
-    def context(app: ASGIApp) -> ASGIApp:
-        return RequestContext(app, core.service, core.trusted_proxies)
-
+    heart = health.Heart()
     app = Litestar(
-        route_handlers=[*routers, *health.routes(core.service, core.checks)],
-        guards=[require_permission],
+        route_handlers=[*routers, *health.routes(core.service, core.checks, heart=heart)],
+        guards=[require_permission, require_media_type],
         dependencies={
             "actor": Provide(_provide_actor, sync_to_thread=False),
             "session": Provide(provide_session),
             "once": Provide(provide_once),
         },
-        middleware=[context],
         exception_handlers={
             AppError: _app_error,
             Replayed: _replayed,
@@ -96,31 +95,24 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
             SerializationException: _not_readable,
             Exception: _unexpected,
         },
-        openapi_config=openapi.config(core.service),
-        lifespan=list(core.lifespan),
+        openapi_config=None,
+        plugins=[openapi.Documented(core.service, Problem)],
+        request_max_body_size=BODY_LIMIT,
+        lifespan=[*core.lifespan, heart.running],
         state=State(
             {"database": core.database, "verifier": core.verifier, "revocations": core.revocations, **(state or {})}
         ),
         logging_config=None,
         pdb_on_exception=False,
     )
-    _require_stated_permissions(app)
+    require_stated_permissions(app)
+    # Around the router, so that a path that no handler takes is surrounded too.
+    app.asgi_handler = RequestContext(app.asgi_handler, core.service, core.trusted_proxies)
     return app
 
 
 def _provide_actor(request: Request) -> Actor:
     return cast(Actor, request.scope["user"])
-
-
-def _require_stated_permissions(app: Litestar) -> None:
-    for route in app.routes:
-        for handler in getattr(route, "route_handlers", []):
-            if not isinstance(handler, HTTPRouteHandler) or handler.opt.get("permission"):
-                continue
-            if handler.handler_name == "options_handler" or handler.opt.get("openapi_document"):
-                handler.opt["permission"] = PUBLIC
-                continue
-            raise TypeError(f"{handler} states no permission")
 
 
 def _problem(

@@ -9,6 +9,7 @@ AppError
 ├── Gone              410  it was there, and is used or expired
 ├── Outdated          412  the row has changed since it was read
 ├── TooLarge          413  more than is taken here
+├── UnsupportedMediaType 415  a body of another kind than is read here
 ├── Unprocessable     422  well-formed, and against a rule
 ├── VersionRequired   428  say which version you have read
 ├── TooMany           429  try again after `retry_after` seconds
@@ -69,6 +70,12 @@ class Outdated(AppError):
 
 class TooLarge(AppError):
     status, title = 413, "This is more than is taken here"
+
+
+class UnsupportedMediaType(AppError):
+    """Raised with taken: the media type that is."""
+
+    status, title = 415, "Send this in another format"
 
 
 class Unprocessable(AppError):
