@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 
 from libs.common import keys
 from libs.common.app import Core
+from libs.common.bus import Bus
 from libs.common.db import Database
 from libs.common.permissions import Group, Role, rights_of
 from libs.common.revocation import Revocations
@@ -61,7 +62,7 @@ def keys_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def urls_of(postgres: str) -> Iterator[UrlsOf]:
+def urls_of(postgres: str) -> UrlsOf:
     """urls_of("members"): addresses of this worker's clone of the service's migrated database, one for each role."""
     made: dict[str, Urls] = {}
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -71,7 +72,7 @@ def urls_of(postgres: str) -> Iterator[UrlsOf]:
             made[service] = await _clone(postgres, service, f"t_{service}_{worker}")
         return made[service]
 
-    yield urls
+    return urls
 
 
 async def _clone(admin: str, service: str, name: str) -> Urls:
@@ -137,7 +138,8 @@ def issuer(keys_dir: Path) -> TokenIssuer:
 
 @pytest.fixture
 def token_for(issuer: TokenIssuer) -> TokenFor:
-    """token_for("admin", tenant), token_for({"members:read"}, tenant), token_for("operator"), token_for("counsellor", …).
+    """token_for("admin", tenant), token_for("counsellor", tenant), token_for({"members:read"}, tenant),
+    token_for("operator").
 
     Further keywords are fields of the Actor.
     """
@@ -170,12 +172,13 @@ def token_for(issuer: TokenIssuer) -> TokenFor:
 
 
 @pytest.fixture
-async def core_of(database_of: DatabaseOf, keys_dir: Path) -> AsyncIterator[CoreOf]:
+async def core_of(database_of: DatabaseOf, keys_dir: Path) -> CoreOf:
     """core_of("members"): what create_app stands on, with a revocation table that is ready and empty."""
 
     async def core(service: str) -> Core:
         database = await database_of(service)
-        revocations = Revocations.known_empty()
+        revocations = Revocations(Bus("nats://nobody@127.0.0.1:1"))
+        revocations.mark_read()
         return Core(
             service=service,
             database=database,
@@ -184,7 +187,7 @@ async def core_of(database_of: DatabaseOf, keys_dir: Path) -> AsyncIterator[Core
             checks={"database": database.ping},
         )
 
-    yield core
+    return core
 
 
 @pytest.fixture

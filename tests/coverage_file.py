@@ -25,7 +25,12 @@ def faults(text: str) -> list[str]:
     found += [f"{unknown} is no requirement" for unknown in sorted(entries.keys() - expected())]
     for requirement, entry in entries.items():
         keys = set(entry)
-        if not keys or keys - _WORDS - {"tests"} or len(keys & _WORDS) > 1 or keys & {"primitive", "not_ours"} == _WORDS:
+        if (
+            not keys
+            or keys - _WORDS - {"tests"}
+            or len(keys & _WORDS) > 1
+            or keys & {"primitive", "not_ours"} == _WORDS
+        ):
             found.append(f"{requirement}: wants tests, primitive, not_ours or later, not {sorted(keys)}")
         if not all(isinstance(entry[word], str) and entry[word].strip() for word in keys & _WORDS):
             found.append(f"{requirement}: say it in a sentence")
@@ -39,11 +44,14 @@ def _exists(node: str) -> bool:
     name = re.sub(r"\[.*", "", name.split("::")[-1])
     if not file.is_file() or not name:
         return False
-    return any(
-        isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign)
-        and name in ([part.name] if not isinstance(part, ast.Assign) else [ast.unparse(target) for target in part.targets])
-        for part in ast.walk(ast.parse(file.read_text()))
-    )
+    tree = ast.walk(ast.parse(file.read_text()))
+    return any(name in _names(part) for part in tree)
+
+
+def _names(part: ast.AST) -> list[str]:
+    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [part.name]
+    return [ast.unparse(target) for target in part.targets] if isinstance(part, ast.Assign) else []
 
 
 def main() -> None:
@@ -51,7 +59,8 @@ def main() -> None:
     found = faults(text)
     entries = tomllib.loads(text).values()
     proven = sum("tests" in entry for entry in entries)
-    print(f"{len(expected())} requirements, {proven} with tests, {sum('later' in entry for entry in entries)} with something owed")
+    owed = sum("later" in entry for entry in entries)
+    print(f"{len(expected())} requirements, {proven} with tests, {owed} with something owed")
     if found:
         sys.exit("\n".join(found))
 

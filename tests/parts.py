@@ -1,4 +1,4 @@
-"""The parts that all tests of a run share: started once by pytest's controller, found by its workers in the environment.
+"""The parts that all tests of a run share: started once by the controller, found by workers in the environment.
 
 TEST_POSTGRES_URL (administrator), TEST_KEYS_DIR; more as the stack offers them.
 """

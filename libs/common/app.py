@@ -93,6 +93,7 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
             Replayed: _replayed,
             HTTPException: _http_error,
             SerializationException: _not_readable,
+            UnicodeDecodeError: _not_readable,
             Exception: _unexpected,
         },
         openapi_config=None,
@@ -176,7 +177,7 @@ def _field_in(message: str) -> str:
     return named.group(1) if named else "body"
 
 
-def _not_readable(request: Request, error: SerializationException) -> Response[bytes]:
+def _not_readable(request: Request, error: SerializationException | UnicodeDecodeError) -> Response[bytes]:
     return _app_error(request, Malformed(field="body", message=str(error)))
 
 

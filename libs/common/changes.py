@@ -91,7 +91,14 @@ def record(session: AsyncSession, actor: Actor, row: Changed, event: Event, **de
     details: what the history should say beyond the event (a reason, what was there before).
     """
     data = msgspec.to_builtins(event)
-    send(session, row, event.type(), event_subject(event.type(), row.tenant_id, row.id), data, version=getattr(row, event.counter))
+    send(
+        session,
+        row,
+        event.type(),
+        event_subject(event.type(), row.tenant_id, row.id),
+        data,
+        version=getattr(row, event.counter),
+    )
     note(session, actor, row, event.type(), **data, **details)
 
 
@@ -110,7 +117,9 @@ def note(session: AsyncSession, actor: Actor, row: Changed, fact: str, **details
     )
 
 
-def send(session: AsyncSession, row: Changed, fact: str, subject: str, data: dict[str, object], *, version: int) -> None:
+def send(
+    session: AsyncSession, row: Changed, fact: str, subject: str, data: dict[str, object], *, version: int
+) -> None:
     """An outbox row under a subject of its own (revocations); events go through record."""
     session.info["recorded"] = True
     session.add(
@@ -125,4 +134,3 @@ def send(session: AsyncSession, row: Changed, fact: str, subject: str, data: dic
             traceparent=current_traceparent(),
         )
     )
-

@@ -99,7 +99,9 @@ class Database:
         pool = await self._hot_pool()
         async with pool.acquire() as connection:
             # One round trip for both; a UUID cannot carry SQL.
-            await connection.execute(f"BEGIN READ ONLY; SELECT set_config('app.tenant_id', '{UUID(str(tenant_id))}', true)")
+            await connection.execute(
+                f"BEGIN READ ONLY; SELECT set_config('app.tenant_id', '{UUID(str(tenant_id))}', true)"
+            )
             try:
                 rows: Sequence[Any] = await connection.fetch(sql, *args)
             finally:

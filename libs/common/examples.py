@@ -57,7 +57,8 @@ def example(schema: Mapping[str, Any], schemas: Mapping[str, Any], name: str = "
     for choice in ("oneOf", "anyOf"):
         if choice in schema:
             told = [option for option in schema[choice] if option.get("type") != "null"]
-            return example(told[0], schemas, name, depth + 1) if told else None
+            beside = {key: value for key, value in schema.items() if key != choice}  # a nullable text's pattern
+            return example({**beside, **told[0]}, schemas, name, depth + 1) if told else None
     if "allOf" in schema:
         parts = [example(part, schemas, name, depth + 1) for part in schema["allOf"]]
         objects = [part for part in parts if isinstance(part, dict)]

@@ -58,7 +58,7 @@ class AlreadyDone(Conflict):
     title = "This was done already; its answer held a secret and is not kept"
 
 
-class Replayed(Exception):  # noqa: N818 - not an error: the stored answer of the first request
+class Replayed(Exception):
     def __init__(self, stored: StoredAnswer) -> None:
         self.stored = stored
 
@@ -84,14 +84,19 @@ class Once:
         """secret: the body is not stored, and a repeated request is told already_done."""
         if self._row is not None:
             stored = None if secret else msgspec.json.encode(body)
-            where = [getattr(StoredAnswer, name) == self._row[name] for name in ("tenant_id", "actor_id", "route", "key")]
+            where = [
+                getattr(StoredAnswer, name) == self._row[name] for name in ("tenant_id", "actor_id", "route", "key")
+            ]
             values = {"status": status_code, "headers": headers, "body": stored}
             await self._session.execute(update(StoredAnswer).where(*where).values(**values))
         return Response(body, status_code=status_code, headers=headers)
 
 
 async def provide_once(
-    request: Request, session: NamedDependency[AsyncSession], actor: NamedDependency[Actor], idempotency_key: IdempotencyKey = None
+    request: Request,
+    session: NamedDependency[AsyncSession],
+    actor: NamedDependency[Actor],
+    idempotency_key: IdempotencyKey = None,
 ) -> Once:
     """Raises Replayed with the stored answer where the key was used before."""
     if idempotency_key is None:

@@ -7,7 +7,7 @@ New tables name their kind with isolate() or share() of libs/common/roles.py; a 
 import importlib
 from pathlib import Path
 
-from alembic import command, context
+from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.engine import make_url
@@ -44,6 +44,12 @@ def run(metadata: MetaData) -> None:
     context.configure(connection=connection, target_metadata=metadata, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
+
+
+def execute(sql: str) -> None:
+    """Run a script of statements within the migration's transaction. (A prepared statement would take only one.)"""
+    connection = op.get_bind().connection
+    connection.run_async(lambda driver: driver.execute(sql))  # type: ignore[attr-defined]
 
 
 def common_tables(service: str) -> str:

@@ -9,6 +9,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
@@ -128,7 +129,7 @@ class Documented(InitPlugin, ReceiveRoutePlugin, StructSchemaPlugin):
         components = document.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         _, found = msgspec.json.schema_components([self._problem], ref_template="#/components/schemas/{name}")
-        schemas.update({**found, "Problem": found[self._problem.__name__]})
+        schemas.update({**found, "Problem": {**found[self._problem.__name__], "examples": [_example(NotFound)]}})
         shared: dict[str, Any] = {}
         operations = list(_operations(app, document))
         for handler, route, operation in operations:
@@ -137,7 +138,7 @@ class Documented(InitPlugin, ReceiveRoutePlugin, StructSchemaPlugin):
         components["responses"] = dict(sorted(shared.items()))
         components["securitySchemes"] = {**_SCHEMES, **components.get("securitySchemes", {})}
         add_examples(schemas)
-        return document
+        return cast(dict[str, Any], _tidy(_rename(document, schemas)))
 
 
 _SCHEMES = {
@@ -186,7 +187,11 @@ def _complete(
             operation["x-permission"] = str(permission)
             described = operation.get("description", "")
             operation["description"] = f"{described}\n\nNeeds the right `{permission}`.".strip()
+    for parameter in operation.get("parameters", []):
+        parameter["schema"] = _without_null(parameter["schema"])
     responses = operation["responses"]
+    if handler.response_description is None:
+        responses[str(handler.status_code)]["description"] = HTTPStatus(handler.status_code).phrase
     for status, answer in responses.items():
         if status.startswith("2") and _has_version(answer, schemas):
             etag = {"description": "the version, for If-Match", "schema": {"type": "string"}}
@@ -274,3 +279,31 @@ def _name(operations: list[dict[str, Any]]) -> None:
     for operation, name in zip(operations, names, strict=True):
         if often[name] == 1 and name.isidentifier():
             operation["operationId"] = name
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter may be left out; it cannot be null."""
+    told = [option for option in schema.get("oneOf", []) if option.get("type") != "null"]
+    if len(told) != 1:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "oneOf"}, **told[0]}
+
+
+def _rename(document: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """PageOfTagOut rather than Page_services.members.tags.schemas.TagOut_."""
+    text = msgspec.json.encode(document).decode()
+    for name, schema in schemas.items():
+        short = schema.get("title", name).replace("[", "Of").replace("]", "").replace(", ", "And")
+        if "[" in schema.get("title", "") and short.isidentifier() and short not in schemas:
+            text = text.replace(f'schemas/{name}"', f'schemas/{short}"').replace(f'"{name}":', f'"{short}":')
+    return cast(dict[str, Any], msgspec.json.decode(text))
+
+
+def _tidy(part: Any) -> Any:
+    """Without what says nothing: defaults written out, empty headers."""
+    if isinstance(part, list):
+        return [_tidy(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    unsaid = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False, "headers": {}}
+    return {key: _tidy(value) for key, value in part.items() if not (key in unsaid and value == unsaid[key])}

@@ -88,7 +88,8 @@ async def provision(admin_url: str, service: str, passwords: Mapping[str, str], 
         await owner.execute(f"GRANT ALL ON SCHEMA public TO {service}_migrate")
         await owner.execute(f"GRANT USAGE ON SCHEMA public TO {', '.join(f'{service}_{role}' for role in ROLES)}")
         await owner.execute(
-            f"ALTER DEFAULT PRIVILEGES FOR ROLE {service}_migrate IN SCHEMA public GRANT SELECT ON TABLES TO {service}_backup"
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {service}_migrate IN SCHEMA public"
+            f" GRANT SELECT ON TABLES TO {service}_backup"
         )
     finally:
         await owner.close()
@@ -122,7 +123,9 @@ async def _make_role(connection: asyncpg.Connection, name: str, password: str, *
     verb = "ALTER" if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name) else "CREATE"
     secret = password.replace("'", "''")
     rights = "BYPASSRLS" if bypass else "NOBYPASSRLS"
-    await connection.execute(f"{verb} ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {rights} PASSWORD '{secret}'")
+    await connection.execute(
+        f"{verb} ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE {rights} PASSWORD '{secret}'"
+    )
     if not bypass:
         for setting, value in (("statement_timeout", "5s"), ("lock_timeout", "2s")):
             await connection.execute(f"ALTER ROLE {name} SET {setting} = '{value}'")

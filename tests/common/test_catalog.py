@@ -23,7 +23,8 @@ async def _owner(urls: Urls) -> asyncpg.Connection:
 
 
 _TABLES = """
-SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced, obj_description(c.oid) AS comment
+SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
+    obj_description(c.oid) AS comment
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
 """
@@ -77,7 +78,8 @@ async def test_the_tenant_leads_every_key_of_a_tenants_table(urls: Urls) -> None
                 assert key["first"] == "tenant_id", key["name"]
         indexes = await owner.fetch(
             "SELECT i.indexrelid::regclass::text AS name, i.indrelid::regclass::text AS of, a.attname AS first"
-            " FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indisunique"
+            " FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+            " WHERE i.indisunique"
         )
         for index in indexes:
             if index["of"] in tables:
