@@ -49,7 +49,7 @@ def run(metadata: MetaData) -> None:
 def execute(sql: str) -> None:
     """Run a script of statements within the migration's transaction. (A prepared statement would take only one.)"""
     connection = op.get_bind().connection
-    connection.run_async(lambda driver: driver.execute(sql))  # type: ignore[attr-defined]
+    connection.run_async(lambda driver: driver.execute(sql))
 
 
 def common_tables(service: str) -> str:
