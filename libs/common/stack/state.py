@@ -43,13 +43,14 @@ class State:
     def pid_file(self, name: str) -> Path:
         return self.part("run") / f"{name}.json"
 
-    def port(self, name: str) -> int:
-        """The port that `name` had last time, or a free one."""
+    def port(self, name: str, first_choice: int = 0) -> int:
+        """The port that `name` had last time, or the first choice, or another free one."""
         with self._files:
             ports: dict[str, int] = self._read("ports.json")
             if name not in ports or not is_free(ports[name]):
                 taken = set(ports.values())
-                ports[name] = next(port for port in _shuffled() if port not in taken and is_free(port))
+                choices = [first_choice, *_shuffled()] if first_choice else _shuffled()
+                ports[name] = next(port for port in choices if port not in taken and is_free(port))
                 self._write("ports.json", ports)
             return ports[name]
 
@@ -111,9 +112,17 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def is_free(port: int, host: str = HOST) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+def is_free(port: int) -> bool:
+    """Whether a server of ours could listen there now, and would be the one that `localhost` means."""
+    return _could_bind(socket.AF_INET, HOST, port) and (not has_ipv6() or _could_bind(socket.AF_INET6, "::1", port))
+
+
+def has_ipv6() -> bool:
+    return socket.has_ipv6 and _could_bind(socket.AF_INET6, "::1", 0)
+
+
+def _could_bind(family: int, host: str, port: int) -> bool:
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

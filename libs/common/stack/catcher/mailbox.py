@@ -108,14 +108,16 @@ class Mailbox:
         with self._lock:
             return list(self._transactions.values())
 
-    def messages(self, to: str = "", limit: int | None = None) -> list[Message]:
-        """Newest first; `to` is a recipient of the envelope, in any case."""
+    def messages(self, to: str = "", limit: int | None = None, *, whole: bool = True) -> list[Message]:
+        """Newest first; `to` is a recipient of the envelope, or part of one, in any case."""
+        to = to.lower()
         wanted = [
-            one
+            one.id
             for one in reversed(self.transactions())
-            if one.message and (not to or to.lower() in (address.lower() for address in one.accepted))
+            if one.message
+            and (not to or any(to == address.lower() if whole else to in address.lower() for address in one.accepted))
         ]
-        return [self.parse(one.id) for one in wanted[:limit]]
+        return [self.parse(number) for number in wanted[:limit]]
 
     def count(self) -> int:
         return sum(1 for one in self.transactions() if one.message)
