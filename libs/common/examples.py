@@ -27,6 +27,7 @@ _BY_NAME = {
     "reason": "Asked for by phone",
     "title": "Title",
     "cursor": "WyJ0YWdzIl0",
+    "next": "WyJ0YWdzIl0",
 }
 # Tried in turn where a pattern or a length refuses the first.
 _TEXTS = ("Example", "example", "acme", "de", "A1", "1", "2026-11-21", "#336699", "a.example.org", "example-example-1")
