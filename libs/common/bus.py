@@ -85,7 +85,8 @@ class Bus:
             async with asyncio.timeout(3):
                 if self.is_connected:
                     await self._client.flush(timeout=1)  # the last acknowledgements
-                await self._client.close()
+                if self._connecting is not None:
+                    await self._client.close()
 
     async def publish(self, stream: str, subject: str, body: bytes, *, id: str, within: float = 5) -> int:
         """Into a stream, acknowledged by it; gives the place there. Raises one of BROKER_ERRORS when it may not be."""

@@ -13,16 +13,16 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import msgspec
 import structlog
 from nats.aio.msg import Msg
-from prometheus_client import Counter
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,10 +32,11 @@ from libs.common.db import PLATFORM, Database, Table, TenantRow
 from libs.common.envelopes import Envelope, open_envelope
 from libs.common.events.subjects import events_of
 from libs.common.failpoints import failpoint
+from libs.common.metrics import CONSUMER_HANDLED, CONSUMER_SECONDS
+from libs.common.scrub import scrub
+from libs.common.traces import SpanKind, span
 
 log = structlog.get_logger()
-
-CONSUMED = Counter("events_consumed_total", "Events by how they ended", ["service", "stream", "result"])
 
 DELIVERIES = 8
 """Tries before an event is set aside: about four minutes."""
@@ -49,6 +50,11 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
 
 class Rejected(Exception):
     """Raised by a handler for an event that no further try can help."""
+
+
+class NotYet(Exception):
+    """Raised by a handler for an event that came before what it builds on; it comes again after 0.4, 0.8, 1.6 … seconds,
+    for some ten minutes."""
 
 
 class Received[E: Event](msgspec.Struct, frozen=True):
@@ -135,7 +141,7 @@ class Inlet:
 
     async def set_aside(self, subject: str, body: bytes, deliveries: int, error: Exception) -> None:
         tenant_id, event_id = _whose(subject, body)
-        said = {"error": f"{type(error).__name__}: {error}"[:1000], "deliveries": deliveries, "state": "open"}
+        said = {"error": scrub(f"{type(error).__name__}: {error}")[:1000], "deliveries": deliveries, "state": "open"}
         about = {"tenant_id": tenant_id, "consumer": self.stream, "event_id": event_id, "subject": subject, "raw": body}
         async with self.database.session(tenant_id) as session:
             await session.execute(
@@ -182,8 +188,9 @@ class Consumer:
         """One delivery to its end. Raises nothing: a broker that is away just delivers again."""
         with contextlib.suppress(*BROKER_ERRORS):
             async with self._in_hand(message):
-                result = await self._handle(message)
-            CONSUMED.labels(self.service, self.inlet.stream, result).inc()
+                with CONSUMER_SECONDS.labels(self.inlet.stream).time():
+                    outcome = await self._handle(message)
+            CONSUMER_HANDLED.labels(self.inlet.stream, outcome).inc()
 
     async def _handle(self, message: Msg) -> str:
         deliveries = message.metadata.num_delivered
@@ -193,20 +200,24 @@ class Consumer:
             return await self._set_aside(message, error)
         if event is None:
             await message.ack()
-            return "unknown"
+            return "ignored"
         try:
-            applied = await self._apply(event)
+            with span(f"consume {event.data.type()}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id):
+                applied = await self._apply(event)
         except Exception as error:
+            if isinstance(error, NotYet) and deliveries < 2 * DELIVERIES:
+                await message.nak(delay=min(0.2 * 2**deliveries, 60))
+                return "early"
             if isinstance(error, Rejected) or deliveries >= DELIVERIES:
                 return await self._set_aside(message, error)
             log.warning(
                 "event_failed", stream=self.inlet.stream, event_id=str(event.id), deliveries=deliveries, exc_info=True
             )
             await message.nak(delay=pause_after(deliveries))
-            return "failed"
+            return "retried"
         failpoint("after_effect_before_ack")
         await message.ack()
-        return "applied" if applied else "repeated"
+        return "done" if applied else "seen"
 
     async def _apply(self, event: Received[Event]) -> bool:
         while True:
@@ -225,7 +236,7 @@ class Consumer:
         except Exception:
             log.exception("dead_letter_not_written", stream=self.inlet.stream, subject=message.subject)
             await message.nak(delay=pause_after(message.metadata.num_delivered))
-            return "failed"
+            return "retried"
         failpoint("after_dead_letter_before_term")
         await message.term()
         return "dead"
@@ -261,11 +272,11 @@ def pause_after(deliveries: int) -> float:
 
 
 def is_away(error: Exception) -> bool:
-    """True where the database cannot be reached or is starting, as against an error in what was asked of it."""
+    """True where the database cannot be reached, is starting or has no connection free: not the event's fault."""
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
         return error.connection_invalidated or state.startswith(("08", "57P"))
-    return isinstance(error, ConnectionError)
+    return isinstance(error, ConnectionError | PoolTimeout)
 
 
 def _received(envelope: Envelope, data: Event) -> Received[Event]:

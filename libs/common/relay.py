@@ -17,7 +17,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,13 +26,10 @@ from libs.common.bus import BROKER_ERRORS, Bus
 from libs.common.envelopes import Envelope, seal
 from libs.common.events.subjects import stream_of
 from libs.common.failpoints import failpoint
+from libs.common.metrics import OUTBOX_OLDEST, OUTBOX_WAITING, RELAY_FAILURES, RELAY_PUBLISHED
+from libs.common.scrub import scrub
 
 log = structlog.get_logger()
-
-PUBLISHED = Counter("outbox_published_total", "Events that the broker has acknowledged", ["service"])
-FAILED = Counter("outbox_publish_failures_total", "Tries that ended without an acknowledgement", ["service"])
-WAITING = Gauge("outbox_unpublished", "Events that wait for the relay", ["service"])
-OLDEST = Gauge("outbox_oldest_unpublished_seconds", "Age of the event that waits longest", ["service"])
 
 POLL = 0.2
 BATCH = 200
@@ -116,8 +112,9 @@ def waves(rows: Sequence[Row]) -> Iterator[list[Row]]:
 class Relay:
     """run() until stop(). url: the service's relay role, which sees the outbox of all tenants and nothing else."""
 
-    def __init__(self, service: str, url: str, bus: Bus) -> None:
+    def __init__(self, service: str, url: str, bus: Bus, *, poll: float = POLL) -> None:
         self.service = service
+        self.poll = poll
         self.bus = bus
         self.engine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"), pool_size=4, max_overflow=0
@@ -151,7 +148,7 @@ class Relay:
 
     async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(POLL):
+            async with asyncio.timeout(self.poll):
                 await self._woken.wait()
         except TimeoutError:
             pass
@@ -216,11 +213,11 @@ class Relay:
             "seqs": [seq for _, seq in done],
         }
         await connection.execute(_MARK, values)
-        PUBLISHED.labels(self.service).inc(len(done))
+        RELAY_PUBLISHED.inc(len(done))
 
     async def _blame(self, connection: AsyncConnection, row: Row, error: Exception) -> None:
-        FAILED.labels(self.service).inc()
-        said = f"{type(error).__name__}: {error}"[:500]
+        RELAY_FAILURES.inc()
+        said = scrub(f"{type(error).__name__}: {error}")[:500]
         log.warning("event_not_published", service=self.service, event_id=str(row.id), type=row.type, error=said)
         await connection.execute(_BLAME, {"tenant_id": row.tenant_id, "id": row.id, "error": said})
 
@@ -233,5 +230,5 @@ class Relay:
     async def _measure(self) -> None:
         async with self._looking.connect() as connection:
             count, age = (await connection.execute(_BACKLOG)).one()
-        WAITING.labels(self.service).set(count)
-        OLDEST.labels(self.service).set(float(age))
+        OUTBOX_WAITING.set(count)
+        OUTBOX_OLDEST.set(float(age))

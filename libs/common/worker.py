@@ -38,7 +38,7 @@ ADVISORIES = gauge(
 _HANDS = 5.0
 """Seconds to finish what is in hand; then it is cancelled, rolled back and delivered again."""
 _LAST_ROUND = 2.0
-_DEAD_LETTERS = text("SELECT consumer, count(*) FROM dead_letters WHERE state = 'open' GROUP BY consumer")
+_DEAD_LETTERS = text("SELECT consumer, count(*) AS letters FROM dead_letters WHERE state = 'open' GROUP BY consumer")
 
 
 class BrokerLost(Exception):
@@ -105,15 +105,19 @@ class Worker:
             await _finish([*consuming, *others], within=_HANDS)
             self.relay.stop()
             await _finish([relaying], within=_LAST_ROUND)
-            await self.bus.close()
-            await self.relay.close()
-            await self.sweeper.dispose()
-            await self.database.close()
+            await self.close()
         if self.bus.lost.is_set():
             raise BrokerLost(f"NATS closed the connection of {self.service}")
 
     def stop(self) -> None:
         self.stopping.set()
+
+    async def close(self) -> None:
+        """For those who use a worker's handlers without running it; run() does it itself."""
+        await self.bus.close()
+        await self.relay.close()
+        await self.sweeper.dispose()
+        await self.database.close()
 
     async def pause(self, seconds: float) -> None:
         """Sleep, but no longer than the worker runs."""
@@ -169,7 +173,7 @@ class Worker:
             with contextlib.suppress(*BROKER_ERRORS):
                 await self._measure_broker()
             async with self.sweeper.connect() as connection:
-                open_letters = {row.consumer: row.count for row in await connection.execute(_DEAD_LETTERS)}
+                open_letters = {row.consumer: row.letters for row in await connection.execute(_DEAD_LETTERS)}
             for inlet in self.inlets:
                 DEAD_LETTERS.labels(inlet.stream).set(open_letters.get(inlet.stream, 0))
             await self.pause(15)

@@ -1,0 +1,321 @@
+"""Consumers: one effect for an event, however often and in whatever order it comes, and no event stops the others."""
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import uuid
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.common import consumers
+from libs.common.bus import Sizes
+from libs.common.changes import Event
+from libs.common.consumers import UNREADABLE, Consumer, Inlet, Received, Rejected, is_away, on, pause_after
+from tests.common.rig import MIB, Happened, Rig, keep, until
+
+
+def _envelope(tenant: uuid.UUID, row_id: uuid.UUID, version: int = 1, **other: object) -> bytes:
+    about: dict[str, object] = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "type": Happened.name,
+        "source": "/members",
+        "subject": str(row_id),
+        "time": datetime.now(UTC).isoformat(),
+        "tenantid": str(tenant),
+        "rowversion": version,
+        "data": {"n": version},
+    }
+    return json.dumps(about | other).encode()
+
+
+def _subject(tenant: uuid.UUID, row_id: uuid.UUID) -> str:
+    return f"ev.members.thing.{tenant}.{row_id}"
+
+
+async def _effects(rig: Rig, number: int) -> bool:
+    return len(await rig.effects()) >= number
+
+
+async def _lag(rig: Rig) -> int:
+    platform = await rig.bus("platform")
+    info = await platform.js.consumer_info("EV_MEMBERS", "identity")
+    await platform.close()
+    return int(info.num_pending + info.num_ack_pending)
+
+
+async def _quiet(rig: Rig) -> bool:
+    return await _lag(rig) == 0
+
+
+async def test_from_the_outbox_to_the_effect(rig: Rig) -> None:
+    row_id = uuid.uuid4()
+    await rig.relay()
+    await rig.consumer()
+    id = await rig.record(5, row_id=row_id, version=9)
+    await until(lambda: _effects(rig, 1))
+    [effect] = await rig.effects()
+    assert (effect["tenant_id"], effect["event_id"], effect["row_id"]) == (rig.tenant, id, row_id)
+    assert effect["row_version"] == 9
+
+
+async def test_what_comes_three_times_and_shuffled_has_one_effect(rig: Rig) -> None:
+    rows = [uuid.uuid4() for _ in range(20)]
+    events = [(row_id, _envelope(rig.tenant, row_id, version)) for row_id in rows for version in range(1, 4)]
+    deliveries = events * 3
+    random.shuffle(deliveries)
+    bus = await rig.bus("members")
+    await asyncio.gather(*(rig.publish(_subject(rig.tenant, row_id), body, bus=bus) for row_id, body in deliveries))
+    await rig.consumer()
+    await until(lambda: _quiet(rig))
+    effects = await rig.effects()
+    assert len(effects) == 60
+    assert len({effect["event_id"] for effect in effects}) == 60
+
+
+async def test_two_consumers_of_one_service_share_the_work_and_have_one_effect(rig: Rig) -> None:
+    for _ in range(2):
+        await rig.consumer()
+    await rig.relay()
+    for n in range(100):
+        await rig.record(n)
+    await until(lambda: _effects(rig, 100))
+    await until(lambda: _quiet(rig))
+    assert len(await rig.effects()) == 100
+
+
+async def test_poison_becomes_one_dead_letter_and_later_events_flow(rig: Rig) -> None:
+    row_id = uuid.uuid4()
+    poison = [
+        b"not even json",
+        b"\xff\xfe\x00",
+        _envelope(rig.tenant, row_id, data={"n": "a word"}),
+        _envelope(rig.tenant, row_id, data=[]),
+    ]
+    for body in poison:
+        for _ in range(2):
+            await rig.publish(_subject(rig.tenant, row_id), body)
+    await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, 2))
+    await rig.consumer()
+    await until(lambda: _effects(rig, 1))
+    await until(lambda: _quiet(rig))
+    letters = await rig.dead_letters()
+    assert [letter["state"] for letter in letters] == ["open"] * 4
+    assert {letter["raw"] for letter in letters} == set(poison)
+    assert {letter["consumer"] for letter in letters} == {"EV_MEMBERS"}
+    assert sorted(letter["tenant_id"] == rig.tenant for letter in letters) == [False, False, True, True]
+    assert all(letter["deliveries"] == 1 for letter in letters), "what cannot be read is not tried again"
+
+
+async def test_an_event_that_is_rejected_is_set_aside_at_once_with_its_effects_undone(rig: Rig) -> None:
+    async def reject(session: AsyncSession, event: Received[Happened]) -> None:
+        await keep(session, event)
+        raise Rejected("no")
+
+    await rig.relay()
+    await rig.consumer(on(Happened, reject))
+    id = await rig.record()
+    await until(lambda: _letters(rig, 1))
+    [letter] = await rig.dead_letters()
+    assert (letter["event_id"], letter["deliveries"], letter["error"]) == (id, 1, "Rejected: no")
+    assert await rig.effects() == []
+    await until(lambda: _quiet(rig))
+
+
+async def _letters(rig: Rig, number: int) -> bool:
+    return len(await rig.dead_letters()) >= number
+
+
+async def test_a_handler_that_fails_is_tried_again_and_at_the_eighth_delivery_set_aside(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "pause_after", lambda deliveries: 0.05)  # instead of four minutes
+    tried: list[uuid.UUID] = []
+
+    async def fail(session: AsyncSession, event: Received[Happened]) -> None:
+        await keep(session, event)
+        tried.append(event.id)
+        if event.data.n == 1:
+            raise LookupError("not known yet")
+        if event.data.n == 2 and tried.count(event.id) < 3:
+            raise LookupError("not known yet")
+
+    await rig.relay()
+    await rig.consumer(on(Happened, fail))
+    hopeless, late, fine = await rig.record(1), await rig.record(2), await rig.record(3)
+    await until(lambda: _letters(rig, 1))
+    await until(lambda: _quiet(rig))
+    assert (tried.count(hopeless), tried.count(late), tried.count(fine)) == (8, 3, 1)
+    assert {effect["event_id"] for effect in await rig.effects()} == {late, fine}
+    [letter] = await rig.dead_letters()
+    assert (letter["event_id"], letter["deliveries"]) == (hopeless, 8)
+    assert letter["error"] == "LookupError: not known yet"
+
+
+def test_pauses_grow_and_scatter() -> None:
+    assert all(1.6 <= pause_after(1) <= 2.4 for _ in range(100))
+    assert all(240 <= pause_after(20) <= 360 for _ in range(100))
+    assert len({pause_after(3) for _ in range(100)}) > 50
+
+
+class Unheard(Event, frozen=True):
+    name: ClassVar[str] = "members.thing.unheard_of.v1"
+
+
+async def test_types_that_nobody_listens_to_and_unknown_fields_are_no_obstacle(rig: Rig) -> None:
+    row_id = uuid.uuid4()
+    await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, type=Unheard.name, data={"a": 1}))
+    grown = _envelope(rig.tenant, row_id, 2, data={"n": 2, "added_later": [1]}, newattribute="x")
+    await rig.publish(_subject(rig.tenant, row_id), grown)
+    await rig.consumer()
+    await until(lambda: _quiet(rig))
+    assert [effect["row_version"] for effect in await rig.effects()] == [2]
+    assert await rig.dead_letters() == []
+
+
+async def test_two_handlers_of_one_event_share_its_transaction(rig: Rig) -> None:
+    async def fail(session: AsyncSession, event: Received[Happened]) -> None:
+        raise Rejected
+
+    await rig.relay()
+    await rig.consumer(on(Happened, keep), on(Happened, fail))
+    await rig.record()
+    await until(lambda: _letters(rig, 1))
+    assert await rig.effects() == []
+
+
+async def test_killed_between_effect_and_acknowledgement_the_effect_stays_single(rig: Rig) -> None:
+    for n in range(5):
+        await rig.record(n)
+    relay = await rig.relay()
+    await until(lambda: _length(rig, 5))
+    relay.stop()
+    process = rig.process("identity", failpoint="after_effect_before_ack:2")
+    await until(lambda: _gone(process))
+    assert process.returncode == -signal.SIGKILL
+    assert len(await rig.effects()) >= 2, "effects were committed"
+    assert await _lag(rig) > 0, "and the broker does not know of all"
+    rig.process("identity")
+    await until(lambda: _quiet(rig))
+    assert len(await rig.effects()) == 5
+
+
+async def _length(rig: Rig, number: int) -> bool:
+    return await rig.length() >= number
+
+
+async def _gone(process) -> bool:  # type: ignore[no-untyped-def]
+    return process.poll() is not None
+
+
+async def test_a_slow_handler_is_not_given_to_somebody_else(rig: Rig) -> None:
+    """The wait for an acknowledgement is 2 s here; a handler that works longer says so."""
+    tried: list[uuid.UUID] = []
+
+    async def slow(session: AsyncSession, event: Received[Happened]) -> None:
+        tried.append(event.id)
+        await asyncio.sleep(5)
+
+    await rig.relay()
+    await rig.consumer(on(Happened, slow))
+    await rig.record()
+    await until(lambda: _tried_and_quiet(rig, tried))
+    assert len(tried) == 1
+
+
+async def _tried_and_quiet(rig: Rig, tried: list[uuid.UUID]) -> bool:
+    return bool(tried) and await _quiet(rig)
+
+
+async def test_while_the_database_is_away_an_event_costs_no_delivery(rig: Rig) -> None:
+    consumer = await rig.consumer(run=False)
+    attempts = 0
+
+    async def away(event: Received[Event]) -> bool:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise ConnectionRefusedError("gone for a moment")
+        return await apply(event)
+
+    apply, consumer.inlet.apply = consumer.inlet.apply, away  # type: ignore[method-assign]
+    running = asyncio.create_task(consumer.run())
+    await rig.relay()
+    await rig.record()
+    await until(lambda: _effects(rig, 1))
+    await until(lambda: _quiet(rig))
+    platform = await rig.bus("platform")
+    assert (await platform.js.consumer_info("EV_MEMBERS", "identity")).num_redelivered in (0, None)
+    assert attempts == 3
+    consumer.stop()
+    await running
+
+
+def test_only_a_lost_database_counts_as_away() -> None:
+    assert is_away(ConnectionRefusedError())
+    assert is_away(DBAPIError("", None, Exception(), connection_invalidated=True))
+    assert not is_away(TimeoutError())
+    assert not is_away(DBAPIError("", None, Exception()))
+
+
+@pytest.mark.parametrize("sizes", [Sizes(max_bytes=64 * MIB, ack_wait=30)])
+async def test_after_the_broker_was_gone_events_flow_within_seconds(rig: Rig) -> None:
+    await rig.relay()
+    await rig.consumer()
+    await rig.record()
+    await until(lambda: _effects(rig, 1))
+    rig.nats.kill()
+    await asyncio.sleep(1)
+    rig.nats.start()
+    await rig.record()
+    await until(lambda: _effects(rig, 2), within=6)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_whatever_arrives_is_read_or_refused(data: st.DataObject) -> None:
+    """No input makes reading fail in a way that is not foreseen."""
+    inlet = Inlet("EV_MEMBERS", [on(Happened, keep)], None)  # type: ignore[arg-type]
+    whole = _envelope(uuid.uuid4(), uuid.uuid4())
+    body = data.draw(
+        st.one_of(
+            st.binary(max_size=300),
+            st.integers(0, len(whole)).map(lambda at: whole[:at]),
+            st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)).map(
+                lambda place: whole[: place[0]] + bytes([place[1]]) + whole[place[0] + 1 :]
+            ),
+            st.dictionaries(st.text(max_size=12), st.integers() | st.text() | st.none(), max_size=4).map(
+                lambda odd: json.dumps(json.loads(whole) | odd).encode()
+            ),
+        )
+    )
+    with contextlib.suppress(*UNREADABLE):
+        inlet.read(body)
+
+
+async def test_stopping_finishes_what_is_in_hand_and_takes_nothing_new(rig: Rig) -> None:
+    begun = asyncio.Event()
+
+    async def slow(session: AsyncSession, event: Received[Happened]) -> None:
+        begun.set()
+        await asyncio.sleep(1)
+        await keep(session, event)
+
+    await rig.relay()
+    consumer: Consumer = await rig.consumer(on(Happened, slow), coroutines=1, run=False)
+    running = asyncio.create_task(consumer.run())
+    for n in range(3):
+        await rig.record(n)
+    await begun.wait()
+    consumer.stop()
+    await asyncio.wait_for(running, 5)
+    assert len(await rig.effects()) == 1
+    assert await _lag(rig) == 2
