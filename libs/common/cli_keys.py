@@ -1,31 +1,24 @@
 """`control-centre keys …`: add a key, show which there are. Never prints a key."""
 
-import os
 from pathlib import Path
 
 import click
 
 from libs.common import keys as files
 
-
-def _directory(_: click.Context, __: click.Parameter, value: Path | None) -> Path:
-    if value is None:
-        raise click.UsageError("Say where the keys are: set KEYS_DIR, or give --directory.")
-    return value
+_where = click.option(
+    "--directory",
+    envvar="KEYS_DIR",
+    show_envvar=True,
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the keys are.",
+)
 
 
 @click.group("keys", help="Keys that sign and encrypt: KEYS_DIR/<purpose>/<kid>.")
 def commands() -> None:
     pass
-
-
-_where = click.option(
-    "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=lambda: os.environ.get("KEYS_DIR"),
-    callback=_directory,
-    help="Where the keys are; KEYS_DIR if not given.",
-)
 
 
 @commands.command()

@@ -63,7 +63,14 @@ class Jwks:
                 self._wanted.clear()
                 try:
                     await self._fetch(client)
-                except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError, JoseError, ValueError) as error:
+                except (
+                    httpx.HTTPError,
+                    httpx.InvalidURL,
+                    msgspec.DecodeError,
+                    JoseError,
+                    ValueError,
+                    RecursionError,
+                ) as error:
                     _log.warning("jwks_not_fetched", error=type(error).__name__, known=len(self._keys))
                 if not self.ready:
                     await asyncio.sleep(pause)

@@ -23,11 +23,11 @@ import msgspec
 import structlog
 from nats.aio.msg import Msg
 from nats.js import api
-from prometheus_client import Gauge
 
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus
 from libs.common.errors import Unavailable
 from libs.common.events.subjects import inbox_of
+from libs.common.metrics import REVOCATION_STALENESS
 from libs.common.tokens import Actor
 
 KEPT = 15 * 60.0
@@ -38,8 +38,6 @@ _SILENCE = 3.5  # after so many seconds without a word the table is read again
 _LOOK = 0.1
 _FORGET = 30.0
 _log = structlog.get_logger()
-
-SILENT = Gauge("revocations_silent_seconds", "Since the broker was last heard on the stream REVOKED", ["service"])
 
 
 class Notice(NamedTuple):
@@ -79,7 +77,6 @@ class Revocations:
         self._heard = self._forgot = clock()
         self._refused: dict[tuple[str, str], tuple[int, float]] = {}
         """(kind, id): below which av (sessions, keys, tenants: 0), until when it is kept."""
-        SILENT.labels(bus.user).set_function(self.silent_for)
 
     def refuses(self, actor: Actor) -> bool:
         """Raises Unavailable until the table has been read once."""
@@ -101,6 +98,7 @@ class Revocations:
 
     async def run(self) -> None:
         """Until cancelled; no failure ends it."""
+        REVOCATION_STALENESS.set_function(self.silent_for)
         while True:
             try:
                 await self._bus.connected(within=5)
@@ -115,7 +113,7 @@ class Revocations:
         try:
             _, kind, id = subject.split(".")
             said = msgspec.json.decode(body or b"{}", type=_Body)
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
             _log.error("revocation_unreadable", subject=subject, error=str(error))
             return
         if kind == "tenant" and not said.closed:
