@@ -44,7 +44,7 @@ def configure(service: str, level: str = "info", json: bool | None = None) -> No
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,  # tests and the worker in the same process configure after import
     )
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(_LibraryFormatter([*steps, render]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -85,6 +85,16 @@ def _belonging_to(service: str) -> Processor:
     return add
 
 
+class _Stderr(logging.Handler):
+    """Writes to what stderr is now, as our own lines do."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
 class _LibraryFormatter(logging.Formatter):
     """Sends a standard library record through our steps.
 
@@ -113,7 +123,7 @@ def _exception(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 
 
 def _scrub(_: WrappedLogger, __: str, line: EventDict) -> Mapping[str, Any]:
-    return {key: scrub(value, key, lines=key == "exception") for key, value in line.items()}
+    return {scrub(key): scrub(value, key, lines=key == "exception") for key, value in line.items()}
 
 
 def _as_json(_: WrappedLogger, __: str, line: EventDict) -> str:
