@@ -47,7 +47,7 @@ class Bus:
         self.sizes = sizes
         self._servers = url.split(",")
         self.user = unquote(urlsplit(self._servers[0]).username or "nobody")
-        self.lost = asyncio.Event()  # closed though nobody asked: the process should end, and be started again
+        self.lost = asyncio.Event()  # for good, though nobody asked: the process should end, and be started again
         self._client = Client()
         self.js = JetStreamContext(self._client, timeout=5)
         self._connecting: asyncio.Task[None] | None = None
@@ -163,6 +163,8 @@ class Bus:
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
         log.warning("broker_error", user=self.user, error=self._last_error)
+        if "authorization violation" in self._last_error.lower():
+            self.lost.set()  # this process will never have another password
 
     async def _on_disconnect(self) -> None:
         if not self._closing:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import click
 
+from libs.common import failpoints
+
 
 class Lazy(NamedTuple):
     place: str
@@ -26,6 +28,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "streams": Lazy("libs.common.cli_events:streams", "Streams and durable consumers on the broker"),
     "events": Lazy("libs.common.cli_events:events", "Events that have been recorded"),
     "dead-letters": Lazy("libs.common.cli_events:dead_letters", "Events that could not be handled"),
+    "audit": Lazy("libs.common.cli_events:audit", "What was written down about who did what"),
     "keys": Lazy("libs.common.cli_keys:commands", "Keys that sign and encrypt"),
     "operators": Lazy("services.identity.cli:commands", "People who run the installation"),
     "tenants": Lazy("services.members.cli:commands", "Customer organisations"),
@@ -50,8 +53,11 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option("--failpoint", envvar="FAILPOINT", hidden=True, help="Tests only: where this process shall kill itself.")
+def main(failpoint: str | None) -> None:
     """Who belongs, who may sign in, what they may do, and every mail sent to them."""
+    if failpoint:
+        failpoints.arm(failpoint)
 
 
 if __name__ == "__main__":

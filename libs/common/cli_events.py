@@ -1,4 +1,4 @@
-"""`control-centre streams …`, `events …`, `dead-letters …`: what an operator does about events by hand.
+"""`control-centre streams …`, `events …`, `dead-letters …`, `audit …`: what an operator does about these by hand.
 
 They take the environment of the service that they are about (`streams`: NATS_URL of the user `platform`).
 """
@@ -16,14 +16,15 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from libs.common import settings as environment
+from libs.common import audit as audit_chain
 from libs.common import streams as broker
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
-from libs.common.consumers import UNREADABLE, Inlet
+from libs.common.consumers import Inlet
+from libs.common.db import Database
 from libs.common.events.subjects import SERVICES
 from libs.common.republish import republish as send_again
 from libs.common.scrub import scrub
-from libs.common.settings import Settings
+from libs.common.settings import Settings, SettingsError
 from libs.common.worker import Worker
 
 _service = click.argument("service", type=click.Choice(SERVICES))
@@ -33,13 +34,16 @@ _when = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 def _run[T](work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
-    except (environment.SettingsError, broker.Drift, BrokerAway, *BROKER_ERRORS) as problem:
+    except (broker.Drift, BrokerAway, *BROKER_ERRORS) as problem:
         raise click.ClickException(str(problem) or type(problem).__name__) from problem
 
 
 def _settings(service: str) -> Settings:
-    kind: type[Settings] = importlib.import_module(f"services.{service}.settings").Settings
-    return environment.load(kind)
+    try:
+        settings: Settings = importlib.import_module(f"services.{service}.settings").load(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    return settings
 
 
 async def _with_bus[T](url: str, sizes: Sizes, work: Callable[[Bus], Awaitable[T]]) -> T:
@@ -128,7 +132,7 @@ def list_(service: str) -> None:
             about = f"{row.consumer}  tenant {row.tenant_id}  event {row.event_id}  {row.deliveries} tries"
             click.echo(f"{row.id}  {row.created_at:%Y-%m-%dT%H:%M:%SZ}  {about}  {row.error}")
 
-    _run(_as_operator(_settings(service), show))
+    _run(_as(_settings(service).database_operator_url, show))
 
 
 @dead_letters.command()
@@ -155,7 +159,7 @@ def drop(service: str, ids: tuple[UUID, ...], every: bool) -> None:
             dropped = (await connection.execute(_CLOSE, {"id": id, "state": "dropped"})).rowcount
             click.echo(f"{id} {'dropped' if dropped else 'is not open'}")
 
-    _run(_as_operator(_settings(service), close))
+    _run(_as(_settings(service).database_operator_url, close))
 
 
 async def retry_letters(worker: Worker, settings: Settings, ids: tuple[UUID, ...], *, every: bool) -> int:
@@ -175,7 +179,7 @@ async def retry_letters(worker: Worker, settings: Settings, ids: tuple[UUID, ...
         return failed
 
     try:
-        return await _as_operator(settings, close)
+        return await _as(settings.database_operator_url, close)
     finally:
         await worker.close()
 
@@ -187,7 +191,7 @@ async def _retry(inlet: Inlet | None, id: UUID, raw: bytes) -> bool:
             click.echo(f"{id} nobody listens to it any more")
             return True
         done = await inlet.apply(event)
-    except (*UNREADABLE, Exception) as error:
+    except Exception as error:
         click.echo(scrub(f"{id} failed: {type(error).__name__}: {error}"))
         return False
     click.echo(f"{id} {'done' if done else 'had its effect before'}")
@@ -200,12 +204,43 @@ async def _chosen(connection: AsyncConnection, ids: tuple[UUID, ...], every: boo
     return [row.id for row in await connection.execute(_LIST)] if every else list(ids)
 
 
-async def _as_operator[T](settings: Settings, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    engine = create_async_engine(
-        make_url(settings.database_operator_url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT"
-    )
+async def _as[T](url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
             return await work(connection)
     finally:
         await engine.dispose()
+
+
+@click.group(help="What was written down about who did what.")
+def audit() -> None:
+    pass
+
+
+@audit.command()
+@_service
+@click.option("--tenant", type=click.UUID, help="Only this tenant's.")
+def verify(service: str, tenant: UUID | None) -> None:
+    """Walk each tenant's chain: entries, the newest value (keep it elsewhere), and what is wrong. Ends with 1 then."""
+    settings = _settings(service)
+    broken = _run(_verify(settings, tenant))
+    if broken:
+        raise click.ClickException(f"The audit of {broken} tenants was changed.")
+
+
+async def _verify(settings: Settings, tenant: UUID | None) -> int:
+    async def tenants(connection: AsyncConnection) -> list[UUID]:
+        return [row.tenant_id for row in await connection.execute(text("SELECT DISTINCT tenant_id FROM audit"))]
+
+    broken, database = 0, Database(settings.database_url)
+    try:
+        for one in [tenant] if tenant else await _as(settings.database_sweep_url, tenants):
+            async with database.session(one) as session:
+                verdict = await audit_chain.verify(session)
+            broken += verdict.wrong is not None
+            said = verdict.wrong or f"{verdict.rows} entries, {verdict.unchained} to be chained, {verdict.head.hex()}"
+            click.echo(f"{one}  {said}")
+    finally:
+        await database.close()
+    return broken

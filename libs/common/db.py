@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from libs.common.errors import AppError
+from libs.common.failpoints import failpoint
 
 PLATFORM = UUID(int=0)
 """Tenant zero: owns what belongs to no tenant (person-level audit, mail and events)."""
@@ -119,7 +120,9 @@ class Database:
         await self.engine.dispose()
 
     async def _commit(self, session: AsyncSession) -> None:
+        failpoint("after_record_before_commit")
         await session.commit()
+        failpoint("after_commit_before_answer")
         if self.committed is not None and session.info.get("recorded"):
             self.committed()
 

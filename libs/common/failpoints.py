@@ -1,12 +1,13 @@
 """Named places where a test may kill the process, to see that nothing is lost between two steps.
 
-    control-centre --failpoint after_publish_before_mark work members        (or FAILPOINT=… in the environment)
+    control-centre --failpoint after_publish_before_mark work members      (or FAILPOINT=… in the environment)
 
 A failpoint does nothing unless its process was started with its name: the command line arms it once, before anything
 runs. `name:3` dies at the third passage. The process kills itself with SIGKILL, as a power cut would.
 
 after_record_before_commit      a change is written, not committed
-after_commit_before_publish     the change is committed, the relay has it in hand
+after_commit_before_answer      it is committed, nobody has been told, not even the relay
+after_commit_before_publish     the relay has it in hand, the broker has not
 after_publish_before_mark       the broker has acknowledged, the outbox does not know
 after_effect_before_ack         a consumer's effect is committed, the broker does not know
 after_dead_letter_before_term   an event is set aside, the broker does not know

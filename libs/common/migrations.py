@@ -119,6 +119,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX ix_audit_row_id ON audit (tenant_id, row_id, id);
 CREATE INDEX ix_audit_unchained ON audit (tenant_id, sequence) WHERE chained IS NULL;
+CREATE UNIQUE INDEX ix_audit_chained ON audit (tenant_id, chained) WHERE chained IS NOT NULL;
 CREATE TABLE idempotency_keys (
     tenant_id uuid NOT NULL,
     actor_id uuid NOT NULL,

@@ -5,7 +5,6 @@ its own, in its tenant, as the app role; there the function looks again, because
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,7 +23,7 @@ class Sweep(msgspec.Struct, frozen=True):
     """`due` selects tenant and id; `act` is called for each with a session in the tenant, and must check again."""
 
     name: str
-    due: Select[Any]
+    due: Select[UUID, UUID]
     act: Callable[[AsyncSession, UUID, UUID], Awaitable[None]]
     every: float = 30
     """Seconds between two looks."""

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from libs.common import audit
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
 from libs.common.consumers import Consumer, Subscription, inlets
 from libs.common.db import Database
@@ -72,7 +73,7 @@ class Worker:
             isolation_level="AUTOCOMMIT",
         )
         self.inlets = inlets(list(handlers), self.database)
-        self.sweeps = list(sweeps)
+        self.sweeps = [audit.CHAIN, *sweeps]
         self.tasks = list(tasks)
         self.stopping = asyncio.Event()
         self._declared = asyncio.Event()
@@ -107,7 +108,7 @@ class Worker:
             await _finish([relaying], within=_LAST_ROUND)
             await self.close()
         if self.bus.lost.is_set():
-            raise BrokerLost(f"NATS closed the connection of {self.service}")
+            raise BrokerLost(f"NATS has closed the connection of {self.service}, or refuses its password")
 
     def stop(self) -> None:
         self.stopping.set()
@@ -170,13 +171,16 @@ class Worker:
 
     async def _measure(self) -> None:
         while not self.stopping.is_set():
+            await self._measure_dead_letters()
             with contextlib.suppress(*BROKER_ERRORS):
                 await self._measure_broker()
-            async with self.sweeper.connect() as connection:
-                open_letters = {row.consumer: row.letters for row in await connection.execute(_DEAD_LETTERS)}
-            for inlet in self.inlets:
-                DEAD_LETTERS.labels(inlet.stream).set(open_letters.get(inlet.stream, 0))
             await self.pause(15)
+
+    async def _measure_dead_letters(self) -> None:
+        async with self.sweeper.connect() as connection:
+            still_open = {row.consumer: row.letters for row in await connection.execute(_DEAD_LETTERS)}
+        for inlet in self.inlets:
+            DEAD_LETTERS.labels(inlet.stream).set(still_open.get(inlet.stream, 0))
 
     async def _measure_broker(self) -> None:
         for inlet in self.inlets:
