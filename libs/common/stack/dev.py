@@ -5,6 +5,7 @@ of the stack that dies by itself.
 """
 
 import json
+import logging
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +27,7 @@ from libs.common.stack.state import write_private
 def run(folder: Path) -> int:
     """The exit code: 0 after Ctrl-C, 1 after a failure."""
     console = Console(highlight=False, soft_wrap=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     parent = os.getppid()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

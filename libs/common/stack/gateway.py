@@ -2,7 +2,7 @@
 
 import json
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,9 @@ USUAL_PORT = 8080
 
 # Beside its prefix each service has probes and figures; those stay inside.
 _PAGES = ("/", "/t/*", "/.well-known/*")
-_REFERENCE = Path(__file__).parents[1] / "reference"
 
 # What a client could send to pass for another; Caddy itself overwrites X-Forwarded-For, -Host and -Proto.
 _FORGEABLE = ["Forwarded", "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server"]
-
-_REFERENCE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
 
 
 class Gateway(Part):
@@ -54,7 +51,22 @@ class Gateway(Part):
         return {**super().environ(), "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
 
     def is_ready(self) -> bool:
-        return http_status(f"http://{HOST}:{self.port}/docs") == 200
+        return http_status(f"http://{HOST}:{self.port}/docs") is not None
+
+    def publish_reference(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Show these OpenAPI documents, as one page, at /docs."""
+        from libs.common.reference import render_reference
+
+        (self._config.parent / "docs.html").write_text(render_reference(documents))
+
+    def _reference(self) -> list[dict[str, Any]]:
+        from libs.common.reference import CSP
+
+        return [
+            {"handler": "headers", "response": {"set": {"Content-Security-Policy": [CSP]}}},
+            {"handler": "rewrite", "uri": "/docs.html"},
+            {"handler": "file_server", "root": str(self._config.parent)},
+        ]
 
     def _configuration(self) -> dict[str, Any]:
         listen = [f"{HOST}:{self.port}", *([f"[::1]:{self.port}"] if has_ipv6() else [])]
@@ -65,7 +77,7 @@ class Gateway(Part):
             "routes": [
                 *(_route([f"/{name}/*"], _to(port)) for name, port in self._services.items()),
                 _route(list(_PAGES), _to(self._services["identity"])),
-                _route(["/docs", "/docs/*"], *_reference()),
+                _route(["/docs"], *self._reference()),
                 _route([], _problem(404, "not_found", "There is no such thing")),
             ],
             "errors": {"routes": [_route([], _problem(503, "unavailable", "This part is away; try again soon"))]},
@@ -88,14 +100,6 @@ def _to(port: int) -> dict[str, Any]:
         "transport": {"protocol": "http", "response_header_timeout": "60s"},
         "headers": {"request": {"delete": _FORGEABLE}},
     }
-
-
-def _reference() -> list[dict[str, Any]]:
-    return [
-        {"handler": "headers", "response": {"set": {"Content-Security-Policy": [_REFERENCE_POLICY]}}},
-        {"handler": "rewrite", "strip_path_prefix": "/docs"},
-        {"handler": "file_server", "root": str(_REFERENCE), "canonical_uris": False},
-    ]
 
 
 def _problem(status: int, code: str, title: str) -> dict[str, Any]:

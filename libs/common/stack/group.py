@@ -60,8 +60,9 @@ class Group:
     def stop(self, name: str) -> None:
         self[name].stop()
 
-    def restart(self, name: str) -> None:
-        """After a kill, too. Same address, same state."""
+    def restart(self, name: str, **environ: str) -> None:
+        """After a kill, too. Same address, same state. environ: for this life of the process (FAILPOINT=…)."""
+        self[name].extra = environ
         self[name].restart()
 
     def bring_up(self, *parts: Part) -> None:

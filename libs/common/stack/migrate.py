@@ -16,7 +16,9 @@ async def main(urls: dict[str, str]) -> None:
             await migrate(service, url)
         except DBAPIError as error:
             traceback.print_exc()
-            sys.exit(f"{service}: {error.orig}")  # last, where it is seen: SQLAlchemy's text repeats the whole migration
+            sys.exit(
+                f"{service}: {error.orig}"
+            )  # last, where it is seen: SQLAlchemy's text repeats the whole migration
 
 
 if __name__ == "__main__":

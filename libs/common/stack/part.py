@@ -31,10 +31,13 @@ class Part(ABC):
     name: str
     ending: signal.Signals = signal.SIGTERM  # asks for an orderly end
     patience: float = 30  # seconds until it must be ready
+    asked_every: float = 0.02  # seconds between two looks at that
     remedy: str = "Its log says more. `make clean` forgets the state of the local stack."
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.extra: Mapping[str, str] = {}
+        """More environment, for tests."""
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False  # stop() may come, from another thread, while start() is still at work
 
@@ -120,7 +123,7 @@ class Part(ABC):
                 self.command(),
                 user=self.user,
                 ending=self.ending,
-                env=dict(self.environ()),
+                env={**self.environ(), **self.extra},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -148,7 +151,7 @@ class Part(ABC):
             if time.monotonic() > end:
                 self.kill()
                 raise self.fail(f"it was not ready after {self.patience:.0f} s")
-            time.sleep(0.02)
+            time.sleep(self.asked_every)
 
     def _require_wanted(self) -> None:
         if not self._wanted:
@@ -183,7 +186,7 @@ def run(command: Sequence[str], *, input: bytes = b"", **options: Any) -> tuple[
 
 def bare_environ() -> dict[str, str]:
     """What every process needs of ours; settings of the machine's owner (PG*, RCLONE_*, proxies) stay outside."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "COVERAGE_PROCESS_START")
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START")
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 

@@ -12,6 +12,7 @@ CONTROL_CENTRE = [*PYTHON, "libs.common.cli"]
 
 class Service(Part):
     patience = 60
+    asked_every = 0.1
 
     def __init__(self, state: State, name: str) -> None:
         super().__init__(state)

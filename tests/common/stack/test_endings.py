@@ -1,0 +1,82 @@
+"""Every process ends with its owner, however that ends; the next start goes on from what is there."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from libs.common.stack.errors import PartFailed
+from libs.common.stack.parts import Parts
+from tests.common.stack.conftest import Owner, wait_until_gone
+
+Start = Callable[[], Owner]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_every_process_ends_when_the_owner_does(owner: Start, number: signal.Signals) -> None:
+    one = owner()
+    one.wait_until_up()
+    pids = one.pids()
+    assert set(pids) == {"postgres", "nats", "s3", "mail"}
+    guard = one.guard()
+    one.end(number)
+    wait_until_gone([*pids.values(), guard])
+
+
+def test_a_frozen_process_ends_too_when_the_owner_is_killed(owner: Start) -> None:
+    one = owner()
+    one.wait_until_up()
+    pids = one.pids()
+    os.kill(pids["nats"], signal.SIGSTOP)
+    one.end()
+    wait_until_gone([*pids.values()])
+
+
+def test_every_process_ends_when_the_guard_is_killed_with_the_owner(owner: Start) -> None:
+    one = owner()
+    one.wait_until_up()
+    pids = one.pids()
+    os.kill(one.guard(), signal.SIGKILL)
+    one.end()
+    wait_until_gone([*pids.values()])
+
+
+def test_every_process_ends_when_the_owner_is_killed_while_it_starts_them(owner: Start) -> None:
+    one = owner()
+    while not (pids := one.pids()):
+        pass
+    one.end()
+    wait_until_gone([*pids.values(), *one.pids().values()])
+
+
+async def test_the_next_start_finds_what_was_written_when_the_owner_was_killed(owner: Start) -> None:
+    one = owner()
+    one.wait_until_up()
+    with pytest.raises(PartFailed, match="another one"), Parts.start(one.folder, environ={}):
+        pass
+    one.end()
+    with Parts.start(one.folder, environ={}) as parts:
+        connection = await asyncpg.connect(parts.addresses.postgres)
+        await connection.execute("CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)")
+        await connection.close()
+        first = parts.addresses
+        parts.kill("postgres")
+    with Parts.start(one.folder, environ={}) as parts:
+        assert parts.addresses == first
+        connection = await asyncpg.connect(parts.addresses.postgres)
+        assert await connection.fetchval("SELECT id FROM kept") == 1
+        await connection.close()
+
+
+def test_a_reused_process_id_does_not_stop_postgresql(tmp_dir: Path) -> None:
+    with Parts.start(tmp_dir, environ={}) as parts:
+        file = tmp_dir / "postgres" / "data" / "postmaster.pid"
+        noted = file.read_text()
+        parts.kill("postgres")
+        lines = noted.splitlines()
+        file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+        parts.restart("postgres")
+        assert parts.pid("postgres") == int(file.read_text().split()[0])
