@@ -2,7 +2,7 @@
 
 import json
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from libs.common.stack.state import HOST, State, has_ipv6, is_free, write_privat
 USUAL_PORT = 8080
 
 # Beside its prefix each service has probes and figures; those stay inside.
-_PAGES = ("/", "/t/*", "/.well-known/*")
+_PAGES = ("/", "/t/*", "/docs", "/.well-known/*")
 
 # What a client could send to pass for another; Caddy itself overwrites X-Forwarded-For, -Host and -Proto.
 _FORGEABLE = ["Forwarded", "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server"]
@@ -51,22 +51,7 @@ class Gateway(Part):
         return {**super().environ(), "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
 
     def is_ready(self) -> bool:
-        return http_status(f"http://{HOST}:{self.port}/docs") is not None
-
-    def publish_reference(self, documents: Sequence[Mapping[str, Any]]) -> None:
-        """Show these OpenAPI documents, as one page, at /docs."""
-        from libs.common.reference import render_reference
-
-        (self._config.parent / "docs.html").write_text(render_reference(documents))
-
-    def _reference(self) -> list[dict[str, Any]]:
-        from libs.common.reference import CSP
-
-        return [
-            {"handler": "headers", "response": {"set": {"Content-Security-Policy": [CSP]}}},
-            {"handler": "rewrite", "uri": "/docs.html"},
-            {"handler": "file_server", "root": str(self._config.parent)},
-        ]
+        return http_status(f"http://{HOST}:{self.port}/livez") == 404
 
     def _configuration(self) -> dict[str, Any]:
         listen = [f"{HOST}:{self.port}", *([f"[::1]:{self.port}"] if has_ipv6() else [])]
@@ -77,7 +62,6 @@ class Gateway(Part):
             "routes": [
                 *(_route([f"/{name}/*"], _to(port)) for name, port in self._services.items()),
                 _route(list(_PAGES), _to(self._services["identity"])),
-                _route(["/docs"], *self._reference()),
                 _route([], _problem(404, "not_found", "There is no such thing")),
             ],
             "errors": {"routes": [_route([], _problem(503, "unavailable", "This part is away; try again soon"))]},

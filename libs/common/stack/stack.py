@@ -70,8 +70,6 @@ class Stack(Parts):
             streams.result()
         say("identity, members, documents, notifier, gateway")
         self.bring_up(gateway, *services)
-        with ThreadPoolExecutor(len(services)) as pool:
-            gateway.publish_reference([*pool.map(_openapi, services)])
 
     def settings_of(self, service: str, identity: str = "") -> dict[str, str]:
         """The environment of a service's processes."""
@@ -146,12 +144,6 @@ class Stack(Parts):
         log.write_bytes(printed)
         if code:
             raise PartFailed("migrate", "a migration failed", "Mend it, or `make clean` to start from nothing.", log)
-
-
-def _openapi(service: Service) -> Any:
-    import httpx
-
-    return httpx.get(f"{service.url}/{service.name}/openapi.json", trust_env=False).raise_for_status().json()
 
 
 def _apart[T](work: Callable[[], Coroutine[Any, Any, T]]) -> T:

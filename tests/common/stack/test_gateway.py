@@ -57,7 +57,12 @@ async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.mark.parametrize(
     ("path", "service"),
-    [("/members/v1/members?a=b%2Fc", "members"), ("/t/acme/sign-in", "identity"), ("/", "identity")],
+    [
+        ("/members/v1/members?a=b%2Fc", "members"),
+        ("/t/acme/sign-in", "identity"),
+        ("/", "identity"),
+        ("/docs", "identity"),
+    ],
 )
 async def test_a_prefix_leads_to_its_service_unchanged(
     client: httpx.AsyncClient, services: dict[str, ThreadingHTTPServer], path: str, service: str
@@ -88,14 +93,3 @@ async def test_a_service_that_is_away_is_503_with_a_time(client: httpx.AsyncClie
 async def test_what_belongs_to_no_service_is_404(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-
-
-async def test_the_reference_is_one_page_that_loads_nothing(client: httpx.AsyncClient, gateway: Gateway) -> None:
-    document = {"openapi": "3.1.0", "info": {"title": "Members", "version": "1"}, "paths": {}}
-    gateway.publish_reference([document])
-    page = await client.get("/docs")
-    assert page.status_code == 200
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    assert "Members" in page.text
-    assert (await client.get("/caddy.json")).status_code == 404
