@@ -4,14 +4,18 @@ They take the environment of the service that they are about (`streams`: NATS_UR
 """
 
 import asyncio
+import contextlib
 import importlib
+import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import click
+import structlog
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -33,9 +37,22 @@ _when = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 def _run[T](work: Coroutine[Any, Any, T]) -> T:
     try:
-        return asyncio.run(work)
+        with _only_errors():
+            return asyncio.run(work)
     except (broker.Drift, BrokerAway, *BROKER_ERRORS) as problem:
         raise click.ClickException(str(problem) or type(problem).__name__) from problem
+
+
+@contextlib.contextmanager
+def _only_errors() -> Iterator[None]:
+    """What goes to stdout is the command's answer; of the log, errors go to stderr."""
+    before = structlog.get_config()
+    quiet = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _settings(service: str) -> Settings:
@@ -50,7 +67,7 @@ async def _with_bus[T](url: str, sizes: Sizes, work: Callable[[Bus], Awaitable[T
     bus = Bus(url, sizes)
     await bus.start()
     try:
-        await bus.connected(within=10)
+        await bus.connected()
         return await work(bus)
     finally:
         await bus.close()
