@@ -88,13 +88,13 @@ async def run(url: str, make: Callable[[], bytes], *, seconds: float, connection
     place = urlsplit(url)
     if place.hostname not in ("127.0.0.1", "localhost"):
         raise ValueError("load goes to this machine only")
-    loop = asyncio.get_running_loop()
+    loop, port = asyncio.get_running_loop(), place.port or 80
     latencies: list[float] = []
     started = time.perf_counter()
     made = [
         (
             await loop.create_connection(
-                lambda: _Connection(make, started + seconds, latencies), "127.0.0.1", place.port
+                lambda: _Connection(make, started + seconds, latencies), "127.0.0.1", port
             )
         )[1]
         for _ in range(connections)

@@ -1,0 +1,49 @@
+"""A whole stack for the journeys: four services, gateway, mail, as `make run` starts them. They meet it over HTTP only."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.common.stack.stack import Stack
+from libs.common.stack.visitor import Visitor
+from tests.journeys.world import Operator, World
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One stack for all journeys, so one worker."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("journeys"))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.start(tmp_path_factory.mktemp("stack"), environ={"PORT": "0"}, durable=False) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def operator(stack: Stack) -> Operator:
+    address, password = "operator@example.org", secrets.token_urlsafe(16)
+    return Operator.create(stack, address, password)
+
+
+@pytest.fixture
+def visitor(stack: Stack) -> Iterator[Callable[[], Visitor]]:
+    """visitor(): somebody new, with an empty browser."""
+    opened: list[Visitor] = []
+
+    def new() -> Visitor:
+        opened.append(Visitor(stack.gateway, stack.addresses.mail))
+        return opened[-1]
+
+    yield new
+    for one in opened:
+        one.__exit__()
+
+
+@pytest.fixture
+def world(stack: Stack, operator: Operator, visitor: Callable[[], Visitor]) -> World:
+    return World(stack, operator, visitor)
