@@ -1,23 +1,31 @@
 """The reference page of the API: one page of HTML from the services' OpenAPI documents, without any script.
 
-Serve it with CSP: the one style on it is allowed by its hash, nothing else is.
+`router(public_url)` serves it at /docs from whatever the services behind the public origin say of themselves; a service
+that is away is left out. The one style on the page is allowed by its hash, nothing else is.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import jinja2
+from litestar import Response, Router, get
 from markupsafe import Markup, escape
 
+from libs.common.auth import PUBLIC
 from libs.common.examples import example
+from libs.common.http_client import Rules, http_client
 
 _HERE = Path(__file__).parent
-_CSS = (_HERE / "reference.css").read_text()
+_CSS = (_HERE / "reference_page.css").read_text()
+_KEPT = 60.0
 _METHODS = ("get", "post", "put", "patch", "delete")
 _LIMITS = [
     ("minLength", "at least"),
@@ -33,6 +41,35 @@ CSP = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()}';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+def router(public_url: str, services: Sequence[str], rules: Rules | None = None) -> Router:
+    """GET /docs; the documents are fetched again when they are older than a minute."""
+    addresses = [f"{public_url.rstrip('/')}/{service}/openapi.json" for service in services]
+    rules = rules or Rules(trusted=addresses)
+    read: dict[str, dict[str, Any]] = {}
+    until = 0.0
+
+    @get("/docs", permission=PUBLIC)
+    async def read_reference() -> Response[str]:
+        nonlocal until
+        if len(read) < len(addresses) or time.monotonic() > until:
+            async with http_client(rules) as client:
+                found = await asyncio.gather(*(_fetch(client, address) for address in addresses))
+            read.update({address: document for address, document in zip(addresses, found, strict=True) if document})
+            until = time.monotonic() + _KEPT
+        page = render_reference([read[address] for address in addresses if address in read])
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": CSP})
+
+    return Router("/", route_handlers=[read_reference], include_in_schema=False)
+
+
+async def _fetch(client: httpx.AsyncClient, address: str) -> dict[str, Any] | None:
+    try:
+        answer = await client.get(address)
+        return cast(dict[str, Any], answer.json()) if answer.status_code == 200 else None
+    except (httpx.HTTPError, ValueError):
+        return None
 
 
 def render_reference(documents: Sequence[Mapping[str, Any]]) -> str:
@@ -137,4 +174,4 @@ def _slug(text: str) -> str:
 
 _environment = jinja2.Environment(autoescape=True, trim_blocks=True)
 _environment.filters.update(words=_words, pretty=_pretty)
-_page = _environment.from_string((_HERE / "reference.html").read_text())
+_page = _environment.from_string((_HERE / "reference_page.html").read_text())
