@@ -5,6 +5,8 @@ TEST_POSTGRES_URL (administrator), TEST_KEYS_DIR; more as the stack offers them.
 
 import contextlib
 import os
+import random
+import socket
 import tempfile
 from pathlib import Path
 
@@ -26,3 +28,12 @@ def start() -> None:
 
 def stop() -> None:
     _running.close()
+
+
+def free_port() -> int:
+    """One that nobody listens on; below the range from which the kernel takes ports for outgoing connections."""
+    while True:
+        port = random.randrange(12_000, 20_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port

@@ -1,4 +1,4 @@
-"""A whole stack for the journeys: four services, gateway, mail, as `make run` starts them. They meet it over HTTP only."""
+"""A whole stack for the journeys, as `make run` starts it. They meet it over HTTP only."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from libs.common.stack.stack import Stack
 from libs.common.stack.visitor import Visitor
+from tests import parts
 from tests.journeys.world import Operator, World
 
 
@@ -20,7 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.start(tmp_path_factory.mktemp("stack"), environ={"PORT": "0"}, durable=False) as stack:
+    with Stack.start(
+        tmp_path_factory.mktemp("stack"), environ={"PORT": str(parts.free_port())}, durable=False
+    ) as stack:
         yield stack
 
 
