@@ -1,6 +1,26 @@
+"""Put together here: which events the service consumes, which clocks it watches."""
+
+from libs.common.consumers import on
+from libs.common.events import identity, notifier
+from libs.common.sweeps import Sweep
 from libs.common.worker import Worker
+from services.members.access import handlers
+from services.members.blocks import rules as blocks
 from services.members.settings import Settings
+
+HANDLERS = (
+    on(identity.MembershipActivated, handlers.activate),
+    on(identity.InvitationEnded, handlers.end_invitation),
+    on(identity.MembershipEnded, handlers.end_membership),
+    on(identity.SuspensionRefused, handlers.restore_owner),
+    on(identity.RolesChanged, handlers.set_roles),
+    on(identity.GrantsRefused, handlers.refuse_grants),
+    on(identity.SignedIn, handlers.sign_in),
+    on(identity.RenewalAsked, handlers.renew),
+    on(notifier.MessageChanged, handlers.note_mail),
+)
+SWEEPS = (Sweep("clocks", blocks.due, blocks.strike, every=5),)
 
 
 def create_worker(settings: Settings) -> Worker:
-    return Worker("members", settings, handlers={}, sweeps=[])
+    return Worker("members", settings, handlers=HANDLERS, sweeps=SWEEPS)

@@ -1,0 +1,1 @@
+"""Who may come in: invite, readdress, revoke, local access, and what identity and notifier answer."""

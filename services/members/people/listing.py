@@ -1,0 +1,174 @@
+"""The list of members: one filter grammar for the list and for bulk commands, one statement a page, read by index.
+
+The wanted columns of the status matrix are each read in order from an index and merged, so that a page costs the same
+whatever lies between. Statements are built once for each shape (which filters, which order); values are parameters.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from libs.common.db import Database
+from libs.common.errors import Forbidden
+from libs.common.events.notifier import MailState
+from libs.common.pages import decode_cursor, encode_cursor
+from libs.common.permissions import Permission
+from libs.common.text import Line, canonical_address
+from libs.common.tokens import Actor
+from services.members.facts import DEFAULT_LIST, Access, Column, Hint
+from services.members.moments import Moment, in_utc
+from services.members.people import names
+from services.members.people.schemas import SHOWN
+from services.members.people.tables import NEVER
+
+Sort = Literal["name", "-name", "last_login", "-last_login", "created", "-created"]
+_Key = Annotated[str, Meta(pattern=r"^[^\x00]*$(?!\n)")]
+
+
+class MemberFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """All that is given must apply; of several values in one field, any."""
+
+    column: list[Column] = []
+    """Without it: the default list of the status matrix."""
+    access: list[Access] = []
+    guidance: list[Hint] = []
+    mail_state: list[MailState] = []
+    text: Line | None = None
+    """The beginnings of words in names, and of addresses for those who may see them."""
+    email: Line | None = None
+    login_name: Line | None = None
+    last_login_from: Moment | None = None
+    last_login_to: Moment | None = None
+    never_signed_in: bool = False
+
+
+_KEYS: Final[dict[str, tuple[str, Any]]] = {
+    "name": ("name_key", _Key),
+    "last_login": ("last_login_at", Moment),
+    "created": ("created_at", Moment),
+}
+_COLUMNS: Final = ", ".join(f'"{name}"' for name in (*SHOWN, "name_key"))
+# Conditions by name. `{}` are parameters, one each, in order.
+_CONDITIONS: Final = {
+    "access": "access = ANY({})",
+    "guidance": "guidance = ANY({})",
+    "mail_state": "mail_state = ANY({})",
+    "email": "email_key = {}",
+    "login_name": "login_key = {}",
+    "last_login_from": "last_login_at >= {}",
+    "last_login_to": "last_login_at < {}",
+    "word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {} AND NOT contact)",
+    "any_word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {})",
+}
+
+
+class Wanted(NamedTuple):
+    """A filter as statements need it: the columns, the names of the conditions, and their values in order."""
+
+    columns: tuple[str, ...]
+    conditions: tuple[str, ...]
+    values: tuple[object, ...]
+
+
+def read_filter(filter: MemberFilter, actor: Actor) -> Wanted:
+    """Raises Forbidden for a filter by address where the actor may not see addresses; AddressMalformed."""
+    sees_contact = Permission.MEMBERS_CONTACT in actor.rights
+    if filter.email is not None and not sees_contact:
+        raise Forbidden(permission=Permission.MEMBERS_CONTACT)
+    found: list[tuple[str, tuple[object, ...]]] = []
+    for name in ("access", "guidance", "mail_state"):
+        if values := getattr(filter, name):
+            found.append((name, (sorted(set(values)),)))
+    if filter.email is not None:
+        found.append(("email", (canonical_address(filter.email),)))
+    if filter.login_name is not None:
+        found.append(("login_name", (names.login_key(filter.login_name),)))
+    from_ = in_utc(filter.last_login_from, "last_login_from")
+    to = in_utc(filter.last_login_to, "last_login_to")
+    if from_ is not None or to is not None:
+        found.append(("last_login_from", (max(from_ or NEVER, _AFTER_NEVER),)))
+    if filter.never_signed_in:
+        to = _AFTER_NEVER
+    if to is not None:
+        found.append(("last_login_to", (to,)))
+    kind = "any_word" if sees_contact else "word"
+    found += [(kind, (word, word + _LAST)) for word in names.words(filter.text or "")]
+    return Wanted(
+        columns=tuple(dict.fromkeys(filter.column or DEFAULT_LIST)),
+        conditions=tuple(name for name, _ in found),
+        values=tuple(value for _, values in found for value in values),
+    )
+
+
+_AFTER_NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
+_LAST: Final = "\U0010ffff"
+
+
+async def list_page(
+    database: Database, actor: Actor, filter: MemberFilter, *, sort: Sort, cursor: str | None, limit: int
+) -> tuple[Sequence[Any], str | None]:
+    """Rows with the columns SHOWN, and the cursor of the next page."""
+    assert actor.tenant_id is not None  # noqa: S101 a member's token has one
+    wanted = read_filter(filter, actor)
+    key, kind = _KEYS[sort.lstrip("-")]
+    name = f"members:{sort}:{_digest(wanted)}"
+    after = _after(name, cursor, kind) if cursor else ()
+    statement = page_statement(len(wanted.columns), wanted.conditions, sort, after=bool(after))
+    rows = await database.read(actor.tenant_id, statement, limit + 1, *after, *wanted.columns, *wanted.values)
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    value = last[key]
+    return rows[:limit], encode_cursor(name, value if kind is _Key else value.isoformat(), str(last["id"]))
+
+
+def _after(name: str, cursor: str, kind: Any) -> tuple[object, UUID]:
+    key, id = decode_cursor(name, cursor, kind, UUID)
+    return (key if kind is _Key else in_utc(key, "cursor")), id
+
+
+@lru_cache(512)
+def page_statement(columns: int, conditions: tuple[str, ...], sort: Sort, *, after: bool) -> str:
+    """Parameters: limit, then key and id of the last row seen (if after), the columns, the conditions' values."""
+    key, kind = _KEYS[sort.lstrip("-")]
+    way, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
+    typed = "text" if kind is _Key else "timestamptz"
+    rest = [f"({key}, id) {beyond} ($2::{typed}, $3::uuid)"] if after else []
+    first = 4 if after else 2
+    filters = where(conditions, first + columns)
+    order = f"ORDER BY {key} {way}, id {way} LIMIT $1"
+    places = [f"${first + n}" for n in range(columns)]
+    if any(condition in _FEW for condition in conditions):
+        # These find few rows by an index of their own, which are then sorted.
+        return _select([f'"column" IN ({", ".join(places)})', *rest, *filters]) + f" {order}"
+    arms = [_select([f'"column" = {place}', *rest, *filters]) for place in places]
+    return " UNION ALL ".join(arms) + f" {order}"
+
+
+_FEW: Final = {"email", "login_name", "word", "any_word"}
+
+
+def where(conditions: Sequence[str], first: int) -> list[str]:
+    """The conditions as SQL, their parameters numbered from first."""
+    found = []
+    for name in conditions:
+        text = _CONDITIONS[name]
+        count = text.count("{}")
+        found.append(text.format(*(f"${first + n}" for n in range(count))))
+        first += count
+    return found
+
+
+def _select(conditions: Sequence[str]) -> str:
+    return f"SELECT {_COLUMNS} FROM members WHERE {' AND '.join(conditions)}"  # noqa: S608 our own words
+
+
+def _digest(wanted: Wanted) -> str:
+    """A cursor serves only the filter that it was made for."""
+    return hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""What staff must see and do: opened by rules and clocks, closed by staff or by what settles it."""
