@@ -53,7 +53,7 @@ def canonical_address(raw: str) -> str:
     if not at or not _LOCAL.fullmatch(local) or any(unicodedata.category(c) in _CONTROL for c in local):
         raise AddressMalformed(field="email")
     try:
-        ascii_domain = idna.encode(domain, uts46=True, std3_rules=True).decode()
+        ascii_domain = idna.encode(domain, uts46=True).decode()
         octets = len(local.encode())
     except ValueError as error:
         raise AddressMalformed(field="email") from error

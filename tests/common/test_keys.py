@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from click.testing import CliRunner
@@ -37,9 +38,15 @@ def test_every_purpose_gets_one_key_that_only_its_owner_reads(tmp_path: Path) ->
 
 
 def test_processes_that_start_together_make_one_key(tmp_path: Path) -> None:
+    def start(directory: Path) -> None:
+        together.wait()
+        ensure_keys(directory, [TOKEN])
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: ensure_keys(tmp_path, ["cursor"]), range(32)))
-    assert len(kids(tmp_path, "cursor")) == 1
+        for number in range(50):
+            together = Barrier(8)
+            list(pool.map(start, [tmp_path / str(number)] * 8))
+            assert len(kids(tmp_path / str(number), TOKEN)) == 1
 
 
 def test_no_key_no_start_and_the_message_says_where_and_how(tmp_path: Path) -> None:

@@ -116,6 +116,13 @@ def test_a_code_with_another_field_put_in_is_not_valid(field: str, value: bytes)
         _verify(code)
 
 
+def test_a_code_of_a_later_version_or_for_an_unknown_purpose_is_unreadable() -> None:
+    raw = _raw(_code())
+    for at, value in ((0, 2), (0, 0), (1, 0), (1, 18), (1, 255), (_PURPOSE_AT, 0), (_PURPOSE_AT, 99), (2, 0xFF)):
+        with pytest.raises(LinkUnreadable):
+            read_code(_b64(raw[:at] + bytes([value]) + raw[at + 1 :]))
+
+
 @pytest.mark.parametrize("made", Purpose)
 @pytest.mark.parametrize("used", Purpose)
 def test_a_code_is_good_for_its_own_purpose_only(made: Purpose, used: Purpose) -> None:

@@ -71,6 +71,7 @@ def _wide(text: str) -> str:
         ("bob@example。org", "bob@example.org"),
         ("JÜRGEN@example.org", "jürgen@example.org"),
         ("ju\u0308rgen@example.org", "jürgen@example.org"),
+        ("j\u030c@example.org", "\u01f0@example.org"),  # folding takes it apart
         ("STRASSE@example.org", "strasse@example.org"),
         ("straße@example.org", "strasse@example.org"),
         ("bob@straße.example", "bob@xn--strae-oqa.example"),  # another domain than strasse.example
