@@ -3,8 +3,29 @@ from litestar import Litestar
 from libs.common import me
 from libs.common.app import Core, build_app
 from libs.common.core import connect
+from libs.common.keys import TOKEN, KeyRing
+from libs.common.tokens import IssuerKeys
+from services.identity.doors import open_doors
+from services.identity.invitations.routes import router as invitations
+from services.identity.local_credentials.routes import router as local_credentials
+from services.identity.operators.routes import router as operators
+from services.identity.passwords.routes import router as passwords
+from services.identity.roles.routes import router as roles
+from services.identity.sessions.routes import router as sessions
 from services.identity.settings import Settings
+from services.identity.tokens.routes import router as tokens
 
 
 def create_app(settings: Settings, core: Core | None = None) -> Litestar:
-    return build_app(core or connect("identity", settings), [me.router("identity")])
+    core = core or connect("identity", settings, IssuerKeys(KeyRing(settings.keys_dir, TOKEN)))
+    routers = [
+        me.router("identity"),
+        sessions,
+        tokens,
+        invitations,
+        passwords,
+        roles,
+        local_credentials,
+        operators,
+    ]
+    return build_app(core, routers, state={"doors": open_doors(settings, core.database)})

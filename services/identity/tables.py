@@ -1,4 +1,4 @@
-"""The base of identity' tables; each feature has its own in <feature>/tables.py."""
+"""The base of identity's tables; each feature has its own in <feature>/tables.py."""
 
 from sqlalchemy import MetaData
 

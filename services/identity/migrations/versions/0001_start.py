@@ -1,12 +1,10 @@
 """The tables that every service has."""
 
-from alembic import op
-
-from libs.common.migrations import common_tables
+from libs.common.migrations import common_tables, execute
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    op.execute(common_tables("identity"))
+    execute(common_tables("identity"))

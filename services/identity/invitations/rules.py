@@ -1,0 +1,233 @@
+"""Invitations: one per member, renewed in place. A link is checked against its own generation, so that an old one gets
+a true answer; what decides between accept, decline, expiry and renewal is one compare-and-set on the invitation's row.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.common.changes import record
+from libs.common.db import now
+from libs.common.errors import Conflict, Gone
+from libs.common.events.identity import InvitationEnded, InvitationIssued, Reason, RenewalAsked
+from libs.common.links import LinkNotValid, Links, Purpose, read_code
+from libs.common.tokens import Actor
+from services.identity.invitations.tables import Invitation, InvitationGeneration
+from services.identity.memberships.standing import bar_to_accept
+from services.identity.memberships.tables import Membership
+from services.identity.tenants.rules import get_tenant
+
+
+class InvitationExpired(Gone):
+    title = "This invitation has expired"
+
+
+class InvitationReplaced(Gone):
+    title = "A newer link was sent; only the newest works"
+
+
+class InvitationRevoked(Gone):
+    title = "This invitation was withdrawn"
+
+
+class InvitationDeclined(Gone):
+    title = "This invitation was declined"
+
+
+class InvitationAccepted(Gone):
+    title = "This invitation was accepted already"
+
+
+class AccessBlocked(Conflict):
+    """With cause: locked, deactivated, outside_dates or marked_deleted. The invitation stays open to its deadline."""
+
+    title = "The access is blocked at the moment"
+
+
+_ENDED = {
+    "expired": InvitationExpired,
+    "replaced": InvitationReplaced,
+    "revoked": InvitationRevoked,
+    "declined": InvitationDeclined,
+    "accepted": InvitationAccepted,
+}
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A link that we made, whatever became of its invitation since."""
+
+    invitation: Invitation
+    generation: InvitationGeneration
+    membership: Membership
+
+
+async def issue(session: AsyncSession, actor: Actor, membership: Membership, *, deadline: datetime) -> None:
+    """Open the invitation under the membership's new generation; an open older one is replaced. Tells who mails it."""
+    invitation = await _of_member(session, membership.id)
+    if invitation is None:
+        invitation = Invitation(tenant_id=membership.tenant_id, member_id=membership.id, renewal_asked=0)
+        session.add(invitation)
+    elif invitation.state == "open":
+        await _end(session, actor, invitation, "replaced")
+    by_mail = membership.way == "mail"
+    invitation.state, invitation.deadline = "open", deadline
+    invitation.epoch, invitation.generation = membership.epoch, membership.generation
+    invitation.email_key = membership.email_key if by_mail else None
+    await session.flush()
+    session.add(
+        InvitationGeneration(
+            tenant_id=membership.tenant_id,
+            invitation_id=invitation.id,
+            generation=membership.generation,
+            epoch=membership.epoch,
+            address=(membership.email or "") if by_mail else "",
+            deadline=deadline,
+        )
+    )
+    await session.flush()
+    if by_mail:
+        record(session, actor, invitation, await _issued(session, invitation, membership))
+
+
+async def open_link(session: AsyncSession, links: Links, code: str) -> Opened:
+    """The session's tenant is the page's. Raises a LinkError for what we did not make, or not for this tenant."""
+    claims = read_code(code)
+    if claims.tenant_id != session.info["tenant_id"]:
+        raise LinkNotValid
+    key = (claims.tenant_id, claims.id, claims.generation)
+    generation = await session.get(InvitationGeneration, key)
+    if generation is None or not generation.address:
+        raise LinkNotValid
+    links.verify_code(code, Purpose.INVITATION, address=generation.address, deadline=generation.deadline)
+    invitation = await session.get_one(Invitation, (claims.tenant_id, claims.id))
+    membership = await session.get_one(Membership, (claims.tenant_id, invitation.member_id))
+    return Opened(invitation, generation, membership)
+
+
+def require_live(opened: Opened) -> None:
+    """Raises the true cause where the link leads nowhere any more."""
+    if opened.generation.ended is not None:
+        raise _ENDED[opened.generation.ended]
+    if opened.generation.deadline <= now():
+        raise InvitationExpired
+
+
+def require_open(opened: Opened) -> None:
+    """Live, and nothing bars the member from accepting just now: raises AccessBlocked, and the invitation stays."""
+    require_live(opened)
+    cause = bar_to_accept(opened.membership, now())
+    if cause is not None:
+        raise AccessBlocked(cause=cause)
+
+
+async def decide(session: AsyncSession, actor: Actor, opened: Opened, reason: Reason) -> None:
+    """End the invitation of this very generation, if it is open and in time. Raises the cause where somebody was
+    faster. The membership is locked.
+    """
+    won = (
+        update(Invitation)
+        .where(
+            Invitation.id == opened.invitation.id,
+            Invitation.generation == opened.generation.generation,
+            Invitation.state == "open",
+            Invitation.deadline > now(),
+        )
+        .values(state="ended")
+        .returning(Invitation.id)
+    )
+    if await session.scalar(won) is None:
+        await session.refresh(opened.generation)
+        require_live(opened)
+        raise InvitationReplaced  # renewed in this very moment
+    await session.refresh(opened.invitation)
+    await _note_end(session, actor, opened.invitation, reason)
+
+
+async def end_open(session: AsyncSession, actor: Actor, membership: Membership, reason: Reason) -> None:
+    invitation = await _of_member(session, membership.id)
+    if invitation is not None and invitation.state == "open":
+        await _end(session, actor, invitation, reason)
+
+
+async def expire(session: AsyncSession, tenant_id: UUID, invitation_id: UUID) -> None:
+    """The sweep's: the row says again that it is open and past its deadline."""
+    due = (Invitation.id == invitation_id, Invitation.state == "open", Invitation.deadline <= now())
+    invitation = await session.scalar(select(Invitation).where(*due).with_for_update())
+    if invitation is not None:
+        await _end(session, Actor.system(tenant_id), invitation, "expired")
+
+
+async def ask_renewal(session: AsyncSession, actor: Actor, membership: Membership) -> None:
+    """The person of a lapsed invitation wants a new link: told to members, which decides (T-17), once per generation.
+    Does nothing where there is nothing to renew, and says so to nobody.
+    """
+    lapsed = await find_current(session, membership)
+    if lapsed is None or membership.state != "none" or not _has_lapsed(lapsed.generation):
+        return
+    invitation = lapsed.invitation
+    if invitation.renewal_asked < invitation.generation:
+        invitation.renewal_asked = invitation.generation
+        await session.flush()
+        record(session, actor, invitation, RenewalAsked(membership.id, invitation.epoch, invitation.generation))
+
+
+async def find_current(session: AsyncSession, membership: Membership) -> Opened | None:
+    """The member's invitation in its newest generation, open or not; without a link."""
+    invitation = await _of_member(session, membership.id)
+    if invitation is None:
+        return None
+    key = (invitation.tenant_id, invitation.id, invitation.generation)
+    generation = await session.get(InvitationGeneration, key)
+    return Opened(invitation, generation, membership) if generation else None
+
+
+async def forget(session: AsyncSession, membership: Membership) -> None:
+    """Addresses go; a link of any generation then is no link of ours."""
+    invitation = await _of_member(session, membership.id)
+    if invitation is not None:
+        invitation.email_key = None
+        mine = InvitationGeneration.invitation_id == invitation.id
+        await session.execute(delete(InvitationGeneration).where(mine))
+
+
+def _has_lapsed(generation: InvitationGeneration) -> bool:
+    return generation.ended == "expired" or (generation.ended is None and generation.deadline <= now())
+
+
+async def _of_member(session: AsyncSession, member_id: UUID) -> Invitation | None:
+    query = select(Invitation).where(Invitation.member_id == member_id).with_for_update()
+    return await session.scalar(query.execution_options(populate_existing=True))
+
+
+async def _end(session: AsyncSession, actor: Actor, invitation: Invitation, reason: Reason) -> None:
+    invitation.state = "ended"
+    await session.flush()
+    await _note_end(session, actor, invitation, reason)
+
+
+async def _note_end(session: AsyncSession, actor: Actor, invitation: Invitation, reason: Reason) -> None:
+    key = (invitation.tenant_id, invitation.id, invitation.generation)
+    generation = await session.get_one(InvitationGeneration, key)
+    generation.ended, generation.ended_at = reason, now()
+    await session.flush()
+    ended = InvitationEnded(invitation.id, invitation.member_id, invitation.epoch, invitation.generation, reason)
+    record(session, actor, invitation, ended)
+
+
+async def _issued(session: AsyncSession, invitation: Invitation, membership: Membership) -> InvitationIssued:
+    tenant = await get_tenant(session, invitation.tenant_id)
+    return InvitationIssued(
+        invitation_id=invitation.id,
+        member_id=membership.id,
+        epoch=invitation.epoch,
+        generation=invitation.generation,
+        email=membership.email or "",
+        display_name=membership.display_name,
+        tenant_name=tenant.display_name,
+        slug=tenant.slug,
+        locale=membership.locale or tenant.locale,
+        deadline=invitation.deadline,
+    )
