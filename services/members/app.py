@@ -12,6 +12,7 @@ from libs.common.core import connect
 from libs.common.db import Database
 from services.members.access.routes import router as access
 from services.members.blocks.routes import router as blocks
+from services.members.bulk.routes import router as bulk
 from services.members.deletion.routes import router as deletion
 from services.members.history.routes import router as history
 from services.members.people.routes import router as people
@@ -21,7 +22,7 @@ from services.members.tasks.routes import router as tasks
 from services.members.tenants.operator_routes import router as operator
 from services.members.tenants.routes import router as tenants
 
-ROUTERS = (tenants, operator, people, access, blocks, deletion, seats, history, tasks, me.router("members"))
+ROUTERS = (tenants, operator, people, access, blocks, deletion, bulk, seats, history, tasks, me.router("members"))
 
 
 def create_app(settings: Settings, core: Core | None = None) -> Litestar:

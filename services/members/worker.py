@@ -6,6 +6,7 @@ from libs.common.sweeps import Sweep
 from libs.common.worker import Worker
 from services.members.access import handlers
 from services.members.blocks import rules as blocks
+from services.members.bulk import work as bulk
 from services.members.settings import Settings
 
 HANDLERS = (
@@ -23,4 +24,4 @@ SWEEPS = (Sweep("clocks", blocks.due, blocks.strike, every=5),)
 
 
 def create_worker(settings: Settings) -> Worker:
-    return Worker("members", settings, handlers=HANDLERS, sweeps=SWEEPS)
+    return Worker("members", settings, handlers=HANDLERS, sweeps=SWEEPS, tasks=[bulk.TASK])

@@ -151,6 +151,14 @@ def page_statement(columns: int, conditions: tuple[str, ...], sort: Sort, *, aft
     return " UNION ALL ".join(arms) + f" {order}"
 
 
+@lru_cache(64)
+def ids_statement(columns: int, conditions: tuple[str, ...]) -> str:
+    """For bulk commands. Parameters: limit, the columns, the conditions' values."""
+    chosen = f'"column" IN ({", ".join(f"${2 + n}" for n in range(columns))})'
+    found = " AND ".join([chosen, *where(conditions, 2 + columns)])
+    return f"SELECT id FROM members WHERE {found} ORDER BY id LIMIT $1"  # noqa: S608 our own words
+
+
 _FEW: Final = {"email", "login_name", "word", "any_word"}
 
 

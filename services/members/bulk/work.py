@@ -1,0 +1,133 @@
+"""The worker's side of bulk commands: due jobs are worked off, each item in a transaction of its own."""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.common.db import Database, now
+from libs.common.errors import AppError
+from libs.common.tokens import Actor
+from libs.common.worker import Task, Worker
+from services.members.access import rules as access
+from services.members.access.limits import InvitationLimitReached
+from services.members.access.presets import Presets
+from services.members.bulk.rules import WAITING, Arguments, drop_waiting
+from services.members.bulk.tables import Job, JobItem
+from services.members.hold import find_held
+from services.members.people.tables import Member
+
+_DUE = select(Job.tenant_id, Job.id).where(Job.due_at <= func.now()).order_by(Job.due_at).limit(4)
+_TURN = 50
+"""Items before the next job has its turn."""
+
+
+async def work(worker: Worker) -> None:
+    while not worker.stopping.is_set():
+        async with worker.sweeper.connect() as connection:
+            due = (await connection.execute(_DUE)).all()
+        await asyncio.gather(*(_turn(worker, tenant_id, job_id) for tenant_id, job_id in due))
+        if not due:
+            await worker.pause(1)
+
+
+TASK = Task("bulk", work)
+
+
+async def _turn(worker: Worker, tenant_id: UUID, job_id: UUID) -> None:
+    for _ in range(_TURN):
+        if worker.stopping.is_set() or not await do_next(worker.database, tenant_id, job_id):
+            return
+
+
+async def do_next(database: Database, tenant_id: UUID, job_id: UUID) -> bool:
+    """One item of the job; False where none is left for now. Two workers never do the same item."""
+    position = -1
+    try:
+        async with database.session(tenant_id) as session:
+            job = await _lock_due(session, job_id)
+            item = await _next_item(session, job) if job else None
+            if job is None or item is None:
+                return False
+            position = item.position
+            if job.state == "withdrawing":
+                await _take_back(session, job, item)
+            else:
+                await _run(session, job, item)
+    except InvitationLimitReached as limit:
+        await _queue(database, tenant_id, job_id, timedelta(seconds=float(str(limit.params["retry_after"]))))
+        return False
+    except AppError as refused:
+        async with database.session(tenant_id) as session:
+            await _answer(session, job_id, position, "refused", refused.code())
+    return True
+
+
+async def _lock_due(session: AsyncSession, job_id: UUID) -> Job | None:
+    """None where it is not due any more, or another worker is at it. A job whose actor lost his access ends here."""
+    query = select(Job).where(Job.id == job_id, Job.due_at <= func.now()).with_for_update(skip_locked=True)
+    job = await session.scalar(query)
+    if job is None:
+        return None
+    standing = await session.scalar(select(Member.column).where(Member.id == UUID(str(job.actor["id"]))))
+    if standing not in (None, "active"):
+        job.state, job.due_at, job.finished_at = "stopped", None, now()
+        await drop_waiting(session, job, "actor_lost_access")
+        return None
+    return job
+
+
+async def _next_item(session: AsyncSession, job: Job) -> JobItem | None:
+    query = select(JobItem).where(JobItem.job_id == job.id).order_by(JobItem.position).limit(1)
+    if job.state == "withdrawing":
+        query = query.where(JobItem.state == "done", JobItem.code.is_(None))
+    else:
+        query = query.where(JobItem.state.in_(WAITING))
+    item = await session.scalar(query)
+    if item is None:
+        job.state = "withdrawn" if job.state == "withdrawing" else "done"
+        job.due_at, job.finished_at = None, now()
+    return item
+
+
+async def _run(session: AsyncSession, job: Job, item: JobItem) -> None:
+    actor, given = _actor(job), msgspec.convert(job.arguments, Arguments)
+    if job.command == "invite":
+        presets = msgspec.convert(given.presets, Presets) if given.presets is not None else None
+        member = await access.invite(session, actor, item.member_id, hours=given.invitation_hours, presets=presets)
+    else:
+        member = await access.revoke(session, actor, item.member_id, reason=given.reason)
+    item.state, item.code, item.generation, item.done_at = "done", None, member.generation, now()
+
+
+async def _take_back(session: AsyncSession, job: Job, item: JobItem) -> None:
+    """Only the invitation that this job sent; who has accepted stays, and so does what somebody sent since."""
+    held = await find_held(session, item.member_id)
+    open_ = held is not None and held.member.access == "invited"
+    if held is not None and open_ and held.member.generation == item.generation:
+        await access.revoke(session, _actor(job), item.member_id)
+        item.state, item.done_at = "withdrawn", now()
+    else:
+        item.code = "invited_again" if open_ else "not_invited"
+
+
+async def _queue(database: Database, tenant_id: UUID, job_id: UUID, wait: timedelta) -> None:
+    async with database.session(tenant_id) as session:
+        job = await session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        if job is not None and job.state == "running":
+            job.due_at = now() + wait
+            waiting = update(JobItem).where(JobItem.job_id == job_id, JobItem.state == "waiting")
+            await session.execute(waiting.values(state="queued_by_limit"))
+
+
+async def _answer(session: AsyncSession, job_id: UUID, position: int, state: str, code: str) -> None:
+    one = update(JobItem).where(JobItem.job_id == job_id, JobItem.position == position, JobItem.state.in_(WAITING))
+    await session.execute(one.values(state=state, code=code, done_at=now()))
+
+
+def _actor(job: Job) -> Actor:
+    told = {**job.actor, "tenant_id": str(job.tenant_id), "expires_at": float("inf")}
+    return msgspec.convert(told, Actor)
