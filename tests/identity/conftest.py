@@ -1,1 +1,62 @@
 """identity on its clone of a migrated database: events come in by hand, answers are read from the outbox."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from httpx import AsyncClient
+from litestar import Litestar
+
+from libs.common.consumers import Inlet
+from services.identity.app import create_app
+from services.identity.doors import Doors
+from services.identity.memberships.handlers import handlers as memberships
+from services.identity.settings import Settings
+from services.identity.tenants.handlers import handlers as tenants
+from tests.conftest import ISSUER, ClientOf, CoreOf, TokenFor, UrlsOf
+from tests.identity.story import World
+
+As = Callable[..., AsyncClient]
+
+
+@pytest.fixture
+async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
+    urls = await urls_of("identity")
+    return Settings(
+        database_url=urls.app,
+        database_relay_url=urls.relay,
+        database_sweep_url=urls.sweep,
+        database_operator_url=urls.operator,
+        nats_url="nats://nobody@127.0.0.1:1",
+        keys_dir=keys_dir,
+        public_url=ISSUER,
+        identity_url=ISSUER,
+        password_time_cost=1,
+        password_memory_kib=8,
+    )
+
+
+@pytest.fixture
+async def app(settings: Settings, core_of: CoreOf) -> AsyncIterator[Litestar]:
+    app = create_app(settings, await core_of("identity"))
+    async with app.lifespan():
+        yield app
+
+
+@pytest.fixture
+async def world(app: Litestar) -> AsyncIterator[World]:
+    doors: Doors = app.state.doors
+    world = World(app, doors, Inlet("EV_MEMBERS", [*tenants, *memberships], doors.database))
+    yield world
+    await world.close()
+
+
+@pytest.fixture
+def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor) -> As:
+    """as_("admin", tenant_id, id=member_id), as_(None): a client that calls with somebody's token."""
+
+    def client(who: str | set[str] | None, tenant: UUID | None = None, **claims: object) -> AsyncClient:
+        return client_of(app, token_for(who, tenant, **claims) if who else None)
+
+    return client
