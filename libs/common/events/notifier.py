@@ -25,3 +25,13 @@ class MessageChanged(Event, frozen=True):
     generation: int | None
     reason: str | None
     at: datetime
+
+
+class MemberMailErased(Event, frozen=True):
+    """The answer to members.member.erasing.v1: what is gone, by kind."""
+
+    name: ClassVar[str] = "notifier.member.erased.v1"
+    counter: ClassVar[str] = "erased_version"
+
+    certificate_id: UUID
+    counts: dict[str, int]

@@ -1,0 +1,59 @@
+"""A message's body: written once, at its first try, and kept as it was sent but for the link's code (R-07, R-12)."""
+
+import structlog
+from jinja2.exceptions import TemplateError
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.common.text import plain_name
+from services.notifier.mail_settings.brand import brand
+from services.notifier.mail_settings.tables import MailSettings
+from services.notifier.messages.house import House
+from services.notifier.messages.tables import Body, Message
+from services.notifier.strings import words
+from services.notifier.templates import layout
+from services.notifier.templates.catalog import KINDS
+from services.notifier.templates.language import RenderingTooLarge
+from services.notifier.templates.published import published_source
+from services.notifier.templates.writing import write
+from services.notifier.tenants.rules import find_tenant
+
+log = structlog.get_logger()
+
+
+class NotRendered(Exception):
+    """A text that was checked when it was saved cannot be rendered all the same: our mistake, and logged."""
+
+
+async def write_body(session: AsyncSession, message: Message, house: House) -> Body:
+    """Added to the session, with the template's version noted on the message. Raises NotRendered."""
+    tenant = await find_tenant(session, message.tenant_id)
+    settings = await session.scalar(select(MailSettings).where(MailSettings.tenant_id == message.tenant_id))
+    source = await published_source(session, message.template, message.locale)
+    zone = tenant.time_zone if tenant else "UTC"
+    try:
+        written = write(KINDS[message.template], source, message.data, locale=message.locale, zone=zone)
+    except (TemplateError, RenderingTooLarge, ValueError, TypeError) as error:
+        log.exception("mail_not_rendered", message_id=str(message.id), template=message.template)
+        raise NotRendered from error
+    laid = layout.lay_out(
+        brand(tenant, settings, house.mail_from, message.locale),
+        message.locale,
+        subject=written.subject,
+        body=written.body,
+        action_label=source.action_label,
+        url=house.url(message),
+    )
+    body = Body(
+        tenant_id=message.tenant_id,
+        message_id=message.id,
+        sender_name=plain_name((settings and settings.sender_name) or "") or words(message.locale)["layout.product"],
+        reply_to=settings.reply_to if settings else None,
+        subject=written.subject,
+        text=laid.text,
+        html=laid.html,
+        logo_id=settings.logo_id if settings else None,
+    )
+    session.add(body)
+    message.template_version = source.version
+    return body

@@ -1,0 +1,62 @@
+"""From a stored body to the bytes of a mail (RFC 5322), by EmailMessage and Address only: no header is ever pasted."""
+
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.common.text import canonical_address
+from services.notifier.mail_settings.brand import LOGO
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """recipient: as it is stored. logo: type and data of a picture that the HTML names as cid:logo."""
+
+    message_id: UUID
+    created_at: datetime
+    sender: str
+    sender_name: str
+    reply_to: str | None
+    recipient: str
+    locale: str
+    subject: str
+    text: str
+    html: str
+    logo: tuple[str, bytes] | None = None
+
+
+def mail_id(message_id: UUID, sender: str) -> str:
+    """The Message-ID: of the message, so the same on every try; a copy is a message of its own."""
+    return f"<{message_id}@{sender.rpartition('@')[2]}>"
+
+
+def deliverable(email: str) -> str:
+    """The stored address with its domain in ASCII: what is said to servers."""
+    return f"{email.rpartition('@')[0]}@{canonical_address(email).rpartition('@')[2]}"
+
+
+def compose(draft: Draft) -> bytes:
+    recipient = deliverable(draft.recipient)
+    policy = SMTP if recipient.isascii() else SMTPUTF8
+    mail = EmailMessage(policy=policy)
+    mail["From"] = Address(draft.sender_name, addr_spec=draft.sender)
+    mail["To"] = Address(addr_spec=recipient)
+    if draft.reply_to:
+        mail["Reply-To"] = Address(addr_spec=deliverable(draft.reply_to))
+    mail["Subject"] = draft.subject
+    mail["Date"] = format_datetime(draft.created_at)
+    mail["Message-ID"] = mail_id(draft.message_id, draft.sender)
+    mail["Content-Language"] = draft.locale
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: answering machines stay quiet
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail.set_content(draft.text)
+    mail.add_alternative(draft.html, subtype="html")
+    if draft.logo:
+        html = mail.get_payload()[1]  # type: ignore[index]
+        kind, _, subtype = draft.logo[0].partition("/")
+        html.add_related(draft.logo[1], kind, subtype, cid=f"<{LOGO}>", disposition="inline")  # type: ignore[union-attr]
+    return mail.as_bytes()

@@ -1,0 +1,131 @@
+"""Which events cause a mail, and which take the reason for one away."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import case, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.common.consumers import Received
+from libs.common.events.identity import (
+    InvitationEnded,
+    InvitationIssued,
+    MembershipEnded,
+    PasswordChanged,
+    PasswordResetAsked,
+)
+from libs.common.events.members import MemberErased
+from libs.common.events.subjects import SERVICES
+from libs.common.links import Purpose
+from services.notifier.address_book import rules as address_book
+from services.notifier.address_book.tables import Invitation
+from services.notifier.messages.moves import move
+from services.notifier.messages.notices import mail_member
+from services.notifier.messages.queueing import Link, Mail, queue
+from services.notifier.messages.states import WAITING
+from services.notifier.messages.tables import Message
+from services.notifier.strings import words
+from services.notifier.tenants import rules as tenants
+
+
+async def mail_invitation(session: AsyncSession, event: Received[InvitationIssued]) -> None:
+    """The mail is queued even where its link is dead already: the sender sees that and says so."""
+    data = event.data
+    entry = await address_book.find_entry(session, data.member_id)
+    if address_book.is_gone(entry):
+        return
+    await _note_invitation(session, event.tenant_id, data.invitation_id, data.member_id, generation=data.generation)
+    mail = Mail(
+        template="invitation",
+        cause_id=event.id,
+        cause_type=data.type(),
+        email=data.email,
+        locale=await tenants.locale_for(session, event.tenant_id, data.locale, entry.locale if entry else None),
+        data={"name": data.display_name, "tenant_name": data.tenant_name, "deadline": data.deadline},
+        member_id=data.member_id,
+        link=Link(Purpose.INVITATION, data.invitation_id, data.generation, data.deadline, f"t/{data.slug}/invitation"),
+        epoch=data.epoch,
+    )
+    await queue(session, event.tenant_id, mail)
+
+
+async def withdraw_invitation(session: AsyncSession, event: Received[InvitationEnded]) -> None:
+    """What is still queued of the ended generation, or an older one, is not sent any more."""
+    data = event.data
+    await _note_invitation(
+        session,
+        event.tenant_id,
+        data.invitation_id,
+        data.member_id,
+        ended_generation=data.generation,
+        ended_reason=data.reason,
+    )
+    waiting = select(Message).where(
+        Message.link_id == data.invitation_id, Message.generation <= data.generation, Message.state.in_(WAITING)
+    )
+    for message in await session.scalars(waiting.with_for_update()):
+        await move(session, message, "cancelled", reason=data.reason)
+
+
+async def mail_password_reset(session: AsyncSession, event: Received[PasswordResetAsked]) -> None:
+    data = event.data
+    page = f"t/{data.slug}/password" if data.slug else "password"
+    mail = Mail(
+        template="password_reset",
+        cause_id=event.id,
+        cause_type=data.type(),
+        email=data.email,
+        locale=await tenants.locale_for(session, event.tenant_id, data.locale),
+        data={"name": data.display_name, "deadline": data.deadline},
+        link=Link(Purpose.PASSWORD_RESET, data.person_id, data.generation, data.deadline, page),
+    )
+    await queue(session, event.tenant_id, mail)
+
+
+async def mail_password_changed(session: AsyncSession, event: Received[PasswordChanged]) -> None:
+    data = event.data
+    mail = Mail(
+        template="password_changed",
+        cause_id=event.id,
+        cause_type=data.type(),
+        email=data.email,
+        locale=await tenants.locale_for(session, event.tenant_id, data.locale),
+        data={"name": data.display_name, "at": event.time},
+    )
+    await queue(session, event.tenant_id, mail)
+
+
+async def mail_access_removed(session: AsyncSession, event: Received[MembershipEnded]) -> None:
+    await mail_member(session, event, "access_removed", event.data.member_id)
+
+
+async def mail_member_erased(session: AsyncSession, event: Received[MemberErased]) -> None:
+    """B-30: who asked for an erasure hears that it is done."""
+    asker = event.data.requested_by
+    if asker is None:
+        return
+    entry = await address_book.find_entry(session, asker)
+    locale = await tenants.locale_for(session, event.tenant_id, entry.locale if entry else None)
+    services = [words(locale)[f"service.{name}"] for name in SERVICES]
+    certificate = str(event.data.certificate_id)
+    await mail_member(session, event, "member_erased", asker, certificate=certificate, services=services)
+
+
+async def _note_invitation(
+    session: AsyncSession, tenant_id: UUID, id: UUID, member_id: UUID, **seen: int | str
+) -> None:
+    """Counters only rise, in whatever order the events come."""
+    row = {"tenant_id": tenant_id, "id": id, "member_id": member_id, **seen}
+    new = insert(Invitation).values(row)
+    higher: dict[str, Any] = {
+        name: func.greatest(getattr(Invitation, name), new.excluded[name])
+        for name in ("generation", "ended_generation")
+        if name in seen
+    }
+    if "ended_reason" in seen:
+        higher["ended_reason"] = case(
+            (new.excluded.ended_generation >= Invitation.ended_generation, new.excluded.ended_reason),
+            else_=Invitation.ended_reason,
+        )
+    await session.execute(new.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=higher))

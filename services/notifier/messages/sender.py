@@ -1,0 +1,255 @@
+"""Sends what waits: a few connections to the relay, each with one mail in hand.
+
+The order of a try: the relay has said yes to MAIL; the message is claimed and the attempt committed; only then RCPT and
+DATA; the answer is committed. So a relay that is away costs nobody an attempt, a worker killed anywhere loses nothing,
+and only between DATA and its answer can a mail go out twice.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from libs.common.consumers import is_away
+from libs.common.db import Database
+from libs.common.db import now as wall_clock
+from libs.common.failpoints import failpoint
+from libs.common.keys import KeyRing
+from libs.common.metrics import MAIL_ATTEMPTS
+from services.notifier.bounces.verp import return_path
+from services.notifier.messages import results
+from services.notifier.messages.circuit import Circuit
+from services.notifier.messages.claims import Claim, claim
+from services.notifier.messages.compose import Draft, compose, deliverable
+from services.notifier.messages.house import House
+from services.notifier.messages.queue import next_due
+from services.notifier.messages.smtp import AnswerLost, Connection, Relay, RelayAway, is_about_relay
+from services.notifier.messages.tables import Message
+
+log = structlog.get_logger()
+
+_ROUND = 200  # messages looked up at once
+_IDLE = 10.0  # seconds without mail after which a connection is closed
+_DATABASE_PAUSE = 0.5
+
+
+class Sender:
+    """run() until stop(). bounces: keys and domain of the return paths."""
+
+    def __init__(
+        self,
+        database: Database,
+        sweeper: AsyncEngine,
+        relay: Relay,
+        house: House,
+        bounces: tuple[KeyRing, str],
+        *,
+        connections: int = 6,
+        lease: timedelta = timedelta(seconds=60),
+        poll: float = 0.5,
+        clock: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        self._database, self._sweeper, self._relay, self._house = database, sweeper, relay, house
+        self._bounces, self._connections, self._lease, self._poll, self._clock = (
+            bounces,
+            connections,
+            lease,
+            poll,
+            clock,
+        )
+        self.circuit = Circuit()
+        self._upcoming: deque[tuple[UUID, UUID]] = deque()
+        self._in_hand: set[UUID] = set()
+        self._looking = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._connections):
+                group.create_task(self._lane(), name=f"mail lane {number}")
+
+    def stop(self) -> None:
+        """What is in hand is finished, nothing new begun."""
+        self._stopping = True
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Something was queued: look at once."""
+        self._woken.set()
+
+    async def send_due(self) -> int:
+        """Everything that is due now, one after the other; gives the number of mails tried. For tests and by hand."""
+        tried, connection = 0, None
+        while due := await next_due(self._sweeper, self._clock(), _ROUND):
+            for tenant_id, id in due:
+                connection = await self._send(tenant_id, id, connection)
+                tried += 1
+                if self.circuit.is_open:
+                    return tried
+        if connection:
+            await connection.close()
+        return tried
+
+    async def _lane(self) -> None:
+        connection: Connection | None = None
+        try:
+            while not self._stopping:
+                found = await self._next()
+                if found is None:
+                    if connection:
+                        await connection.close()
+                    connection = None
+                    continue
+                self._in_hand.add(found[1])
+                try:
+                    await self.circuit.enter(lambda: self._stopping)
+                    if not self._stopping:
+                        connection = await self._send(*found, connection)
+                except (SQLAlchemyError, OSError) as error:
+                    # The database is away. An attempt that was begun keeps its lease, which runs out.
+                    log.warning("mail_not_taken", message_id=str(found[1]), error=type(error).__name__)
+                    await asyncio.sleep(_DATABASE_PAUSE)
+                finally:
+                    self._in_hand.discard(found[1])
+        finally:
+            if connection:
+                await connection.close()
+
+    async def _next(self) -> tuple[UUID, UUID] | None:
+        """Tenant and id of the next that is due; None where there was nothing to do for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE), self._looking:
+                while not self._upcoming and not self._stopping:
+                    self._woken.clear()
+                    if not self.circuit.pause_left():
+                        found = await next_due(self._sweeper, self._clock(), _ROUND)
+                        self._upcoming.extend(one for one in found if one[1] not in self._in_hand)
+                    if not self._upcoming:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._woken.wait(), self._poll)
+                return self._upcoming.popleft() if self._upcoming else None
+        return None
+
+    async def _send(self, tenant_id: UUID, id: UUID, connection: Connection | None) -> Connection | None:
+        """One mail, if it is still to be sent. Gives the connection for the next, or None where it is broken."""
+        try:
+            connection = await self._begin(tenant_id, id, connection)
+        except RelayAway as error:
+            self.circuit.failed(str(error))
+            return None
+        async with self._database.session(tenant_id) as session:
+            claimed = await claim(session, id, self._clock(), self._lease, self._house)
+        if claimed is None:
+            self.circuit.worked()
+            await connection.reset()
+            return connection
+        failpoint("after_attempt_before_smtp")
+        async with self._leased(claimed):
+            return await self._hand_over(claimed, connection)
+
+    async def _begin(self, tenant_id: UUID, id: UUID, connection: Connection | None) -> Connection:
+        """The relay is there and takes mail from us. One that has hung up on an idle connection is asked again."""
+        path = return_path(self._bounces[0], tenant_id, id, self._bounces[1])
+        if connection is not None:
+            with contextlib.suppress(RelayAway):
+                await connection.begin(path, str(id))
+                return connection
+            await connection.close()
+        connection = await self._relay.connect()
+        try:
+            await connection.begin(path, str(id))
+        except RelayAway:
+            await connection.close()
+            raise
+        return connection
+
+    async def _hand_over(self, claimed: Claim, connection: Connection) -> Connection | None:
+        conclude: Callable[[AsyncSession], Awaitable[results.Outcome]]
+        still: Connection | None = connection
+        try:
+            reply = await connection.hand_over(deliverable(claimed.message.email), self._content(claimed))
+            failpoint("after_smtp_before_result")
+        except RelayAway as error:
+            self.circuit.failed(str(error))
+            retry_at = self._clock() + timedelta(seconds=self.circuit.pause_left())
+            conclude = partial(
+                results.conclude_relay_away, claim=claimed, why=str(error), retry_at=retry_at, now=self._clock()
+            )
+            still = None
+        except AnswerLost as error:
+            conclude = partial(results.conclude_answer_lost, claim=claimed, why=str(error), now=self._clock())
+            still = None
+        else:
+            if is_about_relay(reply):
+                self.circuit.refused(reply.text)
+            else:
+                self.circuit.worked()
+            conclude = partial(results.conclude, claim=claimed, reply=reply, now=self._clock())
+        if still is None:
+            await connection.close()
+        outcome = await self._write(claimed.message.tenant_id, conclude)
+        MAIL_ATTEMPTS.labels(outcome).inc()
+        log.info("mail_tried", message_id=str(claimed.message.id), outcome=outcome)
+        return still
+
+    async def _write(
+        self, tenant_id: UUID, conclude: Callable[[AsyncSession], Awaitable[results.Outcome]]
+    ) -> results.Outcome:
+        """An answer that was heard is not forgotten because the database is away for a moment."""
+        while True:
+            try:
+                async with self._database.session(tenant_id) as session:
+                    return await conclude(session)
+            except (SQLAlchemyError, OSError) as error:
+                if not is_away(error):
+                    raise
+                await asyncio.sleep(_DATABASE_PAUSE)
+
+    def _content(self, claimed: Claim) -> bytes:
+        message, body, house = claimed.message, claimed.body, self._house
+        return compose(
+            Draft(
+                message_id=message.id,
+                created_at=message.created_at,
+                sender=house.mail_from,
+                sender_name=body.sender_name,
+                reply_to=body.reply_to,
+                recipient=message.email,
+                locale=message.locale,
+                subject=body.subject,
+                text=house.fill(message, body.text),
+                html=house.fill(message, body.html),
+                logo=claimed.logo,
+            )
+        )
+
+    @contextlib.asynccontextmanager
+    async def _leased(self, claimed: Claim) -> AsyncIterator[None]:
+        """Keep the lease while a slow server makes up its mind."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._lease.total_seconds() / 3)
+                mine = (Message.id == claimed.message.id) & (Message.attempt_id == claimed.attempt_id)
+                with contextlib.suppress(SQLAlchemyError, OSError):
+                    async with self._database.session(claimed.message.tenant_id) as session:
+                        await session.execute(
+                            update(Message)
+                            .where(mine, Message.state == "sending")
+                            .values(due_at=self._clock() + self._lease)
+                        )
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
