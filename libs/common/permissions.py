@@ -36,7 +36,11 @@ class Permission(StrEnum):
     MESSAGES_WRITE = "messages:write"
     """Write direct messages (A-41)."""
     DOCUMENTS_READ = "documents:read"
+    DOCUMENTS_READ_ANY = "documents:read:any"
+    """What uploaders have opened to admins (T-06: own_or_admin); never what is private."""
     DOCUMENTS_WRITE = "documents:write"
+    DOCUMENTS_HAND_OVER = "documents:hand-over"
+    """Decide what becomes of a leaver's documents, without seeing them."""
     DOCUMENTS_SETTINGS = "documents:settings"
     DOCUMENTS_BREAK_GLASS = "documents:break-glass"
 

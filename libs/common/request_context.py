@@ -64,6 +64,7 @@ class RequestContext:
         request_id = given.request_id or uuid4().hex
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        state["without_body"] = scope["method"] == "HEAD"
         state["client_ip"] = _client_ip(_peer(scope), given.forwarded, self._trusted)
         with traces.span("request", given.traceparent, kind=traces.SpanKind.SERVER, request_id=request_id) as span:
             structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=traces.current_trace_id())

@@ -1,6 +1,7 @@
 """What documents tells the others."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from libs.common.changes import Event
@@ -14,3 +15,53 @@ class MemberDocumentsErased(Event, frozen=True):
 
     certificate_id: UUID
     counts: dict[str, int]
+
+
+class DocumentAdded(Event, frozen=True):
+    """A file was filed about a member. Who sees it is nobody else's business, so neither its name nor its type is told."""
+
+    name: ClassVar[str] = "documents.document.added.v1"
+
+    member_id: UUID
+    uploader_id: UUID
+
+
+class DocumentRemoved(Event, frozen=True):
+    """It is gone for good: by its uploader, by the clock of the recycle bin, or with the member."""
+
+    name: ClassVar[str] = "documents.document.removed.v1"
+
+    member_id: UUID
+    uploader_id: UUID
+
+
+class DocumentsOpened(Event, frozen=True):
+    """Break-glass: somebody opened all documents about a member, until a time. Those who uploaded them are to be told."""
+
+    name: ClassVar[str] = "documents.opening.made.v1"
+
+    member_id: UUID
+    opened_by: UUID
+    until: datetime
+    uploader_ids: list[UUID]
+
+
+class HandOverAsked(Event, frozen=True):
+    """Somebody left documents behind: staff decide what becomes of them."""
+
+    name: ClassVar[str] = "documents.hand_over.asked.v1"
+
+    member_id: UUID
+    holder: int
+    documents: int
+
+
+class HandOverSettled(Event, frozen=True):
+    """choice withdrawn: she came back before anybody decided."""
+
+    name: ClassVar[str] = "documents.hand_over.settled.v1"
+
+    member_id: UUID
+    holder: int
+    choice: Literal["successor", "keep", "erase", "withdrawn"]
+    successor_id: UUID | None

@@ -89,3 +89,13 @@ class MemberErased(Event, frozen=True):
 
     certificate_id: UUID
     requested_by: UUID | None
+
+
+class GroupMemberSaved(Event, frozen=True):
+    """Whether a member is in a group: a level for each pair, so that repetition and order do not matter."""
+
+    name: ClassVar[str] = "members.group_member.saved.v1"
+
+    group_id: UUID
+    member_id: UUID
+    inside: bool

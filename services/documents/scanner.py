@@ -1,0 +1,107 @@
+"""ClamAV over its socket: a file is streamed to clamd (INSTREAM) while it passes, never stored for it.
+
+clamd answers `stream: OK`, `stream: <name> FOUND`, or an error; a file above its StreamMaxLength cannot be scanned.
+"""
+
+import asyncio
+import struct
+from urllib.parse import urlsplit
+
+import structlog
+
+_log = structlog.get_logger()
+_WITHIN = 30.0
+_ERRORS = (OSError, EOFError, TimeoutError)
+
+
+class ScannerAway(Exception):
+    """No verdict could be had; ask again later."""
+
+
+class TooLargeToScan(Exception):
+    """clamd takes only shorter files (StreamMaxLength)."""
+
+
+class Scanner:
+    """tcp://host:port or unix:///path; with an empty address nothing is ever scanned."""
+
+    def __init__(self, url: str, *, within: float = _WITHIN) -> None:
+        self._url, self._within = urlsplit(url), within
+        self.configured = bool(url)
+
+    async def scan(self) -> "Scan":
+        """Begin with one file. Raises ScannerAway."""
+        try:
+            async with asyncio.timeout(self._within):
+                if self._url.scheme == "unix":
+                    reader, writer = await asyncio.open_unix_connection(self._url.path)
+                else:
+                    reader, writer = await asyncio.open_connection(self._url.hostname, self._url.port or 3310)
+        except _ERRORS as error:
+            raise _away(error) from error
+        return Scan(reader, writer, self._within)
+
+    async def ping(self) -> None:
+        """Raises ScannerAway."""
+        (await self.scan()).give_up()
+
+
+class Scan:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within: float) -> None:
+        self._reader, self._writer, self._within = reader, writer, within
+        self._writer.write(b"zINSTREAM\0")
+
+    async def feed(self, chunk: bytes) -> None:
+        """Raises ScannerAway, TooLargeToScan."""
+        try:
+            async with asyncio.timeout(self._within):
+                self._writer.write(struct.pack("!L", len(chunk)) + chunk)
+                await self._writer.drain()
+        except _ERRORS as error:
+            await self._explain(error)
+
+    async def verdict(self) -> str | None:
+        """The name of what was found, or None. Raises ScannerAway, TooLargeToScan."""
+        try:
+            async with asyncio.timeout(self._within):
+                self._writer.write(struct.pack("!L", 0))
+                await self._writer.drain()
+                answer = await self._answer()
+        except _ERRORS as error:
+            raise _away(error) from error
+        finally:
+            self.give_up()
+        return _read(answer)
+
+    def give_up(self) -> None:
+        self._writer.close()
+
+    async def _explain(self, error: BaseException) -> None:
+        """clamd answers and hangs up when it will not read on."""
+        try:
+            async with asyncio.timeout(1):
+                answer = await self._answer()
+        except _ERRORS:
+            raise _away(error) from error
+        finally:
+            self.give_up()
+        _read(answer)
+        raise _away(error)
+
+    async def _answer(self) -> str:
+        return (await self._reader.readuntil(b"\0")).rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _read(answer: str) -> str | None:
+    if answer.endswith(" FOUND"):
+        return answer.removeprefix("stream: ").removesuffix(" FOUND")
+    if answer == "stream: OK":
+        return None
+    if "size limit exceeded" in answer:
+        raise TooLargeToScan
+    raise ScannerAway(answer)
+
+
+def _away(error: BaseException) -> ScannerAway:
+    _log.warning("scanner_away", error=type(error).__name__)
+    return ScannerAway(type(error).__name__)

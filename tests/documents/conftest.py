@@ -1,0 +1,144 @@
+"""The application on real PostgreSQL and S3; members as events would have told of them; callers by what they are."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from httpx import AsyncClient, Response
+from litestar import Litestar
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from libs.common.db import Database
+from libs.common.stack.s3 import S3Address
+from services.documents.app import create_app
+from services.documents.edges import Edges
+from services.documents.people.tables import Member
+from services.documents.settings import Settings
+from tests.conftest import ClientOf, CoreOf, DatabaseOf, TokenFor, UrlsOf
+
+DOCUMENTS = "/documents/v1/documents"
+UPLOADS = "/documents/v1/uploads"
+
+PDF = b"%PDF-1.7\n" + b"Bericht " * 100
+
+
+class Caller(msgspec.Struct):
+    """Somebody who calls: `await carla.get(...)`. id is her member id."""
+
+    id: uuid.UUID
+    client: AsyncClient
+
+    async def get(self, path: str, **options: Any) -> Response:
+        return await self.client.get(path, **options)
+
+    async def upload(self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any) -> Response:
+        """One file in one request, as a browser's form sends it."""
+        key = {"Idempotency-Key": fields.pop("key")} if "key" in fields else {}
+        data = {"member_id": str(about), **fields}
+        return await self.client.post(DOCUMENTS, data=data, files={"file": (name, body)}, headers=key)
+
+    async def file(self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any) -> dict[str, Any]:
+        """upload, and the document that comes of it."""
+        answer = await self.upload(about, body, name, **fields)
+        assert answer.status_code == 201, answer.text
+        document: dict[str, Any] = answer.json()["document"]
+        return document
+
+    async def names(self, **filters: Any) -> list[str]:
+        answer = await self.client.get(DOCUMENTS, params=filters)
+        assert answer.status_code == 200, answer.text
+        return [item["name"] for item in answer.json()["items"]]
+
+
+As = Callable[..., Caller]
+Known = Callable[..., Any]
+
+
+@pytest.fixture
+async def settings(s3: S3Address, urls_of: UrlsOf) -> Settings:
+    urls = await urls_of("documents")
+    return Settings(
+        database_url=urls.app,
+        database_relay_url=urls.relay,
+        database_sweep_url=urls.sweep,
+        database_operator_url=urls.operator,
+        nats_url="nats://nobody@127.0.0.1:1",
+        keys_dir="/nowhere",  # type: ignore[arg-type]
+        public_url="http://control-centre.test",
+        identity_url="http://127.0.0.1:1",
+        s3_endpoint=s3.endpoint,
+        s3_key=s3.key,
+        s3_secret=s3.secret,
+        s3_bucket=s3.bucket,
+        s3_region=s3.region,
+    )
+
+
+@pytest.fixture
+async def database(database_of: DatabaseOf) -> Database:
+    return await database_of("documents")
+
+
+@pytest.fixture
+async def app(core_of: CoreOf, settings: Settings) -> AsyncIterator[Litestar]:
+    app = create_app(settings, await core_of("documents"))
+    async with app.lifespan():
+        yield app
+
+
+@pytest.fixture
+def edges(app: Litestar) -> Edges:
+    found: Edges = app.state.edges
+    return found
+
+
+@pytest.fixture
+def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID) -> As:
+    """as_("counsellor"), as_("admin", tenant=globex), as_("counsellor", id=…, holder=2)."""
+
+    def caller(who: str | set[str], tenant: uuid.UUID | None = None, **claims: Any) -> Caller:
+        id = claims.pop("id", None) or uuid.uuid4()
+        return Caller(id, client_of(app, token_for(who, tenant or acme, id=id, **claims)))
+
+    return caller
+
+
+@pytest.fixture
+def known(database: Database, acme: uuid.UUID) -> Known:
+    """await known(): the id of a member who is known here, as events would have made her."""
+
+    async def member(id: uuid.UUID | None = None, tenant: uuid.UUID | None = None, **facts: Any) -> uuid.UUID:
+        row = Member(tenant_id=tenant or acme, id=id or uuid.uuid4(), **{**_PRESENT, **facts})
+        async with database.session(row.tenant_id) as session:
+            await session.merge(row)
+        return row.id
+
+    return member
+
+
+_PRESENT = {
+    "life": "present",
+    "profile_version": 1,
+    "access_version": 1,
+    "wanted": True,
+    "av": 1,
+    "active": True,
+    "holder": 1,
+}
+
+
+@pytest.fixture
+async def bob(known: Known) -> uuid.UUID:
+    found: uuid.UUID = await known()
+    return found
+
+
+@pytest.fixture
+async def sweeper(urls_of: UrlsOf) -> AsyncIterator[Any]:
+    """As the sweep role."""
+    url = (await urls_of("documents")).sweep.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    yield engine
+    await engine.dispose()
