@@ -81,6 +81,8 @@ class Rig:
 
     async def relay(self, *, bus: Bus | None = None, poll: float = 0.05, run: bool = True) -> Relay:
         bus = bus or await self.bus("members")
+        if bus not in self._buses:
+            self._buses.append(bus)
         relay = Relay("members", self.members.relay, bus, poll=poll)
         self._relays.append(relay)
         if run:

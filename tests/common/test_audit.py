@@ -6,8 +6,10 @@ import uuid
 
 import asyncpg
 import pytest
+from sqlalchemy import select
 
-from libs.common.audit import Verdict, chain, forget, verify
+from libs.common.audit import Verdict, _digest, _link, chain, forget, verify
+from libs.common.changes import Audit
 from tests.common.rig import Rig
 
 
@@ -72,6 +74,28 @@ async def test_any_change_shows(rig: Rig, change: str, said: str) -> None:
     verdict = await verified(rig, rig.tenant)
     assert verdict.wrong is not None
     assert said in verdict.wrong
+
+
+async def test_an_entry_that_is_forged_with_its_own_link_breaks_the_next_one(rig: Rig) -> None:
+    """Who can write the table can make one entry fit; every later one stands on the old."""
+    for _ in range(4):
+        await note(rig, rig.tenant)
+    await chained(rig, rig.tenant)
+    async with rig.database(rig.members.migrate).session(rig.tenant) as session:
+        second, third = (
+            await session.scalars(select(Audit).where(Audit.chained.in_((2, 3))).order_by(Audit.chained))
+        ).all()
+        third.details = {"n": "forged"}
+        third.digest = _digest(third)
+        third.chain = _link(second.chain or b"", 3, third)
+    assert (await verified(rig, rig.tenant)).wrong == await _changed(rig, 4)
+
+
+async def _changed(rig: Rig, position: int) -> str:
+    owner = await asyncpg.connect(rig.members.migrate)
+    id = await owner.fetchval("SELECT id FROM audit WHERE chained = $1", position)
+    await owner.close()
+    return f"entry {position} ({id}) or the one before it was changed"
 
 
 async def test_rows_that_are_gone_from_the_end_show_against_the_value_kept_elsewhere(rig: Rig) -> None:

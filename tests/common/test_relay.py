@@ -69,6 +69,28 @@ async def test_nothing_is_lost_or_overtaken_when_several_relays_run_and_one_free
     assert len(await _expect_whole(rig)) >= 1200
 
 
+class _Counting(Bus):
+    sent = 0
+
+    async def publish(self, stream: str, subject: str, body: bytes, *, id: str, within: float = 5) -> int:
+        _Counting.sent += 1
+        return await super().publish(stream, subject, body, id=id, within=within)
+
+
+async def test_several_relays_share_the_work_and_none_does_it_twice(rig: Rig) -> None:
+    _Counting.sent = 0
+    for _ in range(4):
+        bus = _Counting(rig.nats.urls["members"], rig.sizes)
+        await bus.start()
+        await bus.connected()
+        await rig.relay(bus=bus, poll=0.01)
+    rows = [uuid.uuid4() for _ in range(100)]
+    await asyncio.gather(*(write_versions(rig, rows[k::4], 6) for k in range(4)))
+    await until(lambda: _all_published(rig))
+    assert _Counting.sent == 600
+    assert {row["attempts"] for row in await rig.outbox()} == {1}
+
+
 async def test_an_event_that_is_committed_late_is_published(rig: Rig) -> None:
     """The sequence is taken before the commit: a relay that remembered its place would miss the first one."""
     await rig.relay()
@@ -199,7 +221,6 @@ async def test_order_survives_a_failure_at_any_place(rig: Rig, delivered: bool) 
         relay = await rig.relay(bus=bus)
         await until(lambda: _all_published(rig))
         relay.stop()
-        await bus.close()
     assert len(await _expect_whole(rig)) == 81
 
 
