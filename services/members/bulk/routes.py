@@ -1,8 +1,9 @@
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.app import CurrentActor, OnceOnly, Session, problems
@@ -66,13 +67,13 @@ async def read_job(session: Session, job_id: FromPath[UUID]) -> JobOut:
 async def list_items(
     session: Session,
     job_id: FromPath[UUID],
-    state: FromQuery[ItemState | None] = None,
+    of_state: Annotated[ItemState | None, QueryParameter(name="state")] = None,
     cursor: FromQuery[str | None] = None,
     limit: Limit = 100,
 ) -> Page[ItemOut]:
-    name = f"job:{job_id}:{state}"
+    name = f"job:{job_id}:{of_state}"
     after = int(decode_cursor(name, cursor, rules.Position)[0]) if cursor else -1
-    rows = await rules.list_items(session, job_id, state=state, after=after, limit=limit + 1)
+    rows = await rules.list_items(session, job_id, state=of_state, after=after, limit=limit + 1)
     return page(name, rows, limit, out=_item, keys=lambda row: [str(row.position)])
 
 
