@@ -5,6 +5,7 @@
   redelivery, which the inbox ends. Order is not promised: who keeps a state compares `row_version`.
 - A handler that raises is tried again after 2, 4, 8 … seconds. At the eighth delivery, or at once for `Rejected`, the
   event becomes a dead letter, and the events behind it flow on.
+- An event that comes too early (`NotYet`) is asked for again sooner and for longer.
 - While the database is away an event in hand is kept and costs no delivery.
 """
 
@@ -56,8 +57,9 @@ class Rejected(Exception):
 
 
 class NotYet(Exception):
-    """Raised by a handler for an event that came before what it builds on; it comes again after 0.4, 0.8, 1.6 … seconds,
-    for some ten minutes."""
+    """Raised by a handler for an event that came before what it builds on: it comes again after 0.4, 0.8, 1.6 …
+    seconds, for some ten minutes, and is no failure until then.
+    """
 
 
 class Received[E: Event](msgspec.Struct, frozen=True):

@@ -44,7 +44,7 @@ RELAY_PUBLISHED = counter("relay_published_total", "Events that the stream has c
 RELAY_FAILURES = counter("relay_failures_total", "Attempts to publish that failed; each is repeated.")
 
 CONSUMER_HANDLED = counter(
-    "consumer_handled_total", "Events by outcome: done, seen, ignored, retried, dead.", "consumer", "outcome"
+    "consumer_handled_total", "Events by outcome: done, seen, ignored, early, retried, dead.", "consumer", "outcome"
 )
 CONSUMER_SECONDS = seconds("consumer_handling_seconds", "From the arrival of an event to its commit.", "consumer")
 CONSUMER_LAG = gauge("consumer_lag", "Events in the stream that the consumer has not yet acknowledged.", "consumer")

@@ -82,9 +82,8 @@ async def test_an_entry_that_is_forged_with_its_own_link_breaks_the_next_one(rig
         await note(rig, rig.tenant)
     await chained(rig, rig.tenant)
     async with rig.database(rig.members.migrate).session(rig.tenant) as session:
-        second, third = (
-            await session.scalars(select(Audit).where(Audit.chained.in_((2, 3))).order_by(Audit.chained))
-        ).all()
+        found = await session.scalars(select(Audit).where(Audit.chained.in_((2, 3))).order_by(Audit.chained))
+        second, third = found.all()
         third.details = {"n": "forged"}
         third.digest = _digest(third)
         third.chain = _link(second.chain or b"", 3, third)

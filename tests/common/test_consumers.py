@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common import consumers
 from libs.common.bus import Sizes
 from libs.common.changes import Event
-from libs.common.consumers import UNREADABLE, Consumer, Inlet, Received, Rejected, is_away, on, pause_after
+from libs.common.consumers import UNREADABLE, Consumer, Inlet, NotYet, Received, Rejected, is_away, on, pause_after
 from tests.common.rig import MIB, Happened, Rig, keep, until
 
 
@@ -158,6 +158,23 @@ async def test_a_handler_that_fails_is_tried_again_and_at_the_eighth_delivery_se
     [letter] = await rig.dead_letters()
     assert (letter["event_id"], letter["deliveries"]) == (hopeless, 8)
     assert letter["error"] == "LookupError: not known yet"
+
+
+async def test_an_event_that_comes_too_early_comes_again_soon_and_is_no_failure(rig: Rig) -> None:
+    tried: list[uuid.UUID] = []
+
+    async def early(session: AsyncSession, event: Received[Happened]) -> None:
+        tried.append(event.id)
+        if len(tried) < 3:
+            raise NotYet("its row is not there")
+        await keep(session, event)
+
+    await rig.relay()
+    await rig.consumer(on(Happened, early))
+    await rig.record()
+    await until(lambda: _effects(rig, 1), within=5)
+    assert len(tried) == 3
+    assert await rig.dead_letters() == []
 
 
 def test_pauses_grow_and_scatter() -> None:
