@@ -1,14 +1,16 @@
 from litestar import Litestar
 
-from libs.common import me
+from libs.common import me, reference_page
 from libs.common.app import Core, build_app
 from libs.common.core import connect
+from libs.common.events.subjects import SERVICES
 from libs.common.keys import TOKEN, KeyRing
 from libs.common.tokens import IssuerKeys
 from services.identity.doors import open_doors
 from services.identity.invitations.routes import router as invitations
 from services.identity.local_credentials.routes import router as local_credentials
 from services.identity.operators.routes import router as operators
+from services.identity.pages.routes import router as pages
 from services.identity.passwords.routes import router as passwords
 from services.identity.roles.routes import router as roles
 from services.identity.sessions.routes import router as sessions
@@ -27,5 +29,7 @@ def create_app(settings: Settings, core: Core | None = None) -> Litestar:
         roles,
         local_credentials,
         operators,
+        pages,
+        reference_page.router(settings.public_url, SERVICES),
     ]
     return build_app(core, routers, state={"doors": open_doors(settings, core.database)})

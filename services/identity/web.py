@@ -33,9 +33,10 @@ class CrossSite(Forbidden):
 def require_own_page(connection: ASGIConnection, _: BaseRouteHandler) -> None:
     """Guard of what a browser posts: refuses what another site makes it send. Browsers say so in one of two headers."""
     doors: Doors = connection.app.state.doors
-    site = connection.headers.get("sec-fetch-site", "same-origin")
-    origin = connection.headers.get("origin")
-    if site not in ("same-origin", "none") or (origin is not None and origin != _origin(doors.settings)):
+    site = connection.headers.get("sec-fetch-site")
+    origin = connection.headers.get("origin", _origin(doors.settings))
+    ours = site in ("same-origin", "none") if site else origin == _origin(doors.settings)
+    if not ours:
         raise CrossSite
 
 
@@ -73,8 +74,12 @@ def signed_in(secret: str, browser: Browser, settings: Settings) -> list[Cookie]
     """The cookies of a sign-in."""
     return [
         cookie(SESSION, secret, max_age=settings.session_hours * 3600),
-        cookie(DEVICE, browser.device, max_age=_YEAR),
+        device_cookie(browser),
     ]
+
+
+def device_cookie(browser: Browser) -> Cookie:
+    return cookie(DEVICE, browser.device, max_age=_YEAR)
 
 
 def cookie(name: str, value: str, *, max_age: int) -> Cookie:

@@ -13,7 +13,7 @@ from libs.common.stack.state import HOST, State, has_ipv6, is_free, write_privat
 USUAL_PORT = 8080
 
 # Beside its prefix each service has probes and figures; those stay inside.
-_PAGES = ("/", "/t/*", "/docs", "/.well-known/*")
+_PAGES = ("/", "/t/*", "/password", "/password/*", "/docs", "/.well-known/*")
 
 # What a client could send to pass for another; Caddy itself overwrites X-Forwarded-For, -Host and -Proto.
 _FORGEABLE = ["Forwarded", "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server"]

@@ -2,6 +2,7 @@
 the person, and the invitation's row decides who was first.
 """
 
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -50,11 +51,12 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """waits: why she cannot sign in yet (before the entry date)."""
+    """waits: why she cannot sign in yet; before the entry date until starts_at."""
 
     tenant: Tenant
     entry: Entry
     waits: Cause | None
+    starts_at: datetime | None
 
 
 async def look(doors: Doors, *, tenant_id: UUID, code: str, secret: str | None) -> Look:
@@ -65,6 +67,12 @@ async def look(doors: Doors, *, tenant_id: UUID, code: str, secret: str | None) 
         one = await find_session(session, doors.settings, secret)
         tenant = await get_tenant(session, opened.membership.tenant_id)
         return await _look(session, tenant, opened, one)
+
+
+async def locale_of_invited(doors: Doors, *, tenant_id: UUID, code: str) -> str | None:
+    """Whatever became of the invitation: its pages speak her language (R-27). Raises a LinkError."""
+    async with doors.database.session(tenant_id) as session:
+        return (await rules.open_link(session, doors.links, code)).membership.locale
 
 
 async def accept_as_new(
@@ -144,7 +152,7 @@ async def _accept(session: AsyncSession, opened: Opened, person_id: UUID, entry:
     waits = bar_to_sign_in(membership, now(), owner=owner)
     if waits is None:
         await open_tenant(session, entry.session, membership.tenant_id, membership.id)
-    return Accepted(await get_tenant(session, membership.tenant_id), entry, waits)
+    return Accepted(await get_tenant(session, membership.tenant_id), entry, waits, membership.starts_at)
 
 
 async def _look(session: AsyncSession, tenant: Tenant, opened: Opened, one: CookieSession | None) -> Look:

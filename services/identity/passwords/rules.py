@@ -45,15 +45,17 @@ class ResetUsed(Gone):
     title = "This link was used, or a newer one was sent"
 
 
-async def change_password(doors: Doors, browser: Browser, *, secret: str | None, current: str, new: str) -> None:
-    """For who is signed in, by whichever credential. Raises Unauthenticated, WrongPassword, PasswordRefused."""
+async def change_password(doors: Doors, browser: Browser, *, secret: str | None, current: str | None, new: str) -> None:
+    """For who is signed in, by whichever credential. current may be left out only where the password was handed over
+    and has just been used to sign in. Raises Unauthenticated, WrongPassword, PasswordRefused.
+    """
     async with doors.database.session(PLATFORM) as session:
         one = await get_session(session, doors.settings, secret)
         account = throttling.digest("change", one.id)
         limits = await throttling.limits_of_sign_in(session, account, browser)
         await throttling.admit(session, limits)
         stored, tenant_id, words = await _credential_of(session, one)
-    if not await doors.passwords.verify(stored, current):
+    if not (one.must_change and current is None) and not await doors.passwords.verify(stored, current or ""):
         raise WrongPassword(field="current")
     check_password(new, about=words)
     fresh = await doors.passwords.hash(new)

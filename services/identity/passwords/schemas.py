@@ -19,5 +19,7 @@ class ResetIn(Struct, forbid_unknown_fields=True):
 
 
 class ChangeIn(Struct, forbid_unknown_fields=True):
-    current: Password
+    """current: left out only by who must change a password that was handed over."""
+
     new: Password
+    current: Password | None = None

@@ -1,0 +1,79 @@
+"""Signing in: at a tenant by login name or address, at the global page by address; choosing and switching tenants."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+from msgspec import Struct
+
+from libs.common.auth import PUBLIC
+from libs.common.errors import Malformed
+from services.identity import web
+from services.identity.pages.views import View, read_form, view_of
+from services.identity.sessions import rules
+from services.identity.sessions.here import Here, find_choices, find_here
+from services.identity.sessions.sign_in import sign_in
+from services.identity.web import SESSION, TheBrowser, TheDoors, TheSecret, cookie
+
+_NOTICES = {"password": "password_set", "changed": "password_changed"}
+
+
+class Entrance(Struct):
+    """do: sign_in, open, or sign_out. slug: at the global page, which tenant to open."""
+
+    do: str
+    login: str = ""
+    password: str = ""
+    slug: str = ""
+
+
+@get(["/", "/t/{slug:str}"], permission=PUBLIC)
+async def show_entrance(
+    request: Request, doors: TheDoors, browser: TheBrowser, secret: TheSecret, slug: FromPath[str | None] = None
+) -> Response[Any]:
+    view = await view_of(request, doors, browser, slug)
+    here = await find_here(doors, secret, view.tenant.id if view.tenant else None)
+    notice = _NOTICES.get(request.query_params.get("done", ""))
+    said = view.text(notice) if notice else ""
+    if here is None:
+        return view.show("sign_in.html", login="", notice=said)
+    if view.tenant is None:
+        return await _show_choices(view, here, secret)
+    if here.membership is None:
+        return view.show("sign_in.html", login="", notice=view.text("no_access_yet", who=here.who) if here.who else "")
+    view.speak(here.membership.locale)
+    if not here.opened:
+        return view.show("continue.html", who=here.who)
+    if here.session.must_change:
+        return view.redirect(f"{view.base}/change-password")
+    name = here.membership.display_name
+    is_person = here.session.person_id is not None
+    return view.show("home.html", name=name, who=here.who, is_person=is_person, notice=said)
+
+
+@post(["/", "/t/{slug:str}"], permission=PUBLIC, guards=[web.require_own_page])
+async def enter(
+    request: Request, doors: TheDoors, browser: TheBrowser, secret: TheSecret, slug: FromPath[str | None] = None
+) -> Response[Any]:
+    view = await view_of(request, doors, browser, slug)
+    view.again("sign_in.html", login="", notice="")
+    form = await read_form(request, Entrance)
+    view.again("sign_in.html", login=form.login, notice="")
+    match form.do:
+        case "sign_in":
+            entry = await sign_in(doors, browser, slug=slug, login=form.login, password=form.password, secret=secret)
+            where = f"/t/{entry.tenant.slug}" if entry.tenant else "/"
+            return view.redirect(where, *web.signed_in(entry.secret, browser, doors.settings))
+        case "open":
+            tenant = await rules.switch_tenant(doors, secret, slug or form.slug)
+            return view.redirect(f"/t/{tenant.slug}")
+        case "sign_out":
+            await rules.sign_out(doors, secret)
+            return view.redirect(view.base or "/", cookie(SESSION, "", max_age=0))
+    raise Malformed(field="do")
+
+
+async def _show_choices(view: View, here: Here, secret: str | None) -> Response[Any]:
+    if here.session.person_id is None:
+        return view.show("sign_in.html", login="", notice="")
+    return view.show("choose.html", who=here.who, choices=await find_choices(view.doors, secret))

@@ -1,0 +1,73 @@
+"""Pages for people, drawn on the server: they work without JavaScript, and nothing inline is allowed to run."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from litestar import Response, Router, get
+from litestar.params import FromPath
+
+from libs.common.auth import PUBLIC
+from libs.common.db import PLATFORM
+from libs.common.errors import AppError
+from services.identity import web
+from services.identity.pages import colours, entrance, invitation, password, sessions
+from services.identity.pages.views import show_error
+from services.identity.tenants.rules import find_tenant, find_tenant_id
+from services.identity.web import TheDoors
+
+_KEPT = {"Cache-Control": "public, max-age=300"}
+
+
+@get("/identity/pages/style.css", permission=PUBLIC, sync_to_thread=False)
+def read_style() -> Response[bytes]:
+    return Response(_file("style.css"), media_type="text/css", headers=_KEPT)
+
+
+@get("/identity/pages/icon.svg", permission=PUBLIC, sync_to_thread=False)
+def read_icon() -> Response[bytes]:
+    return Response(_file("icon.svg"), media_type="image/svg+xml", headers=_KEPT)
+
+
+@get(["/identity/pages/colour.css", "/t/{slug:str}/colour.css"], permission=PUBLIC)
+async def read_colour(doors: TheDoors, slug: FromPath[str | None] = None) -> Response[str]:
+    """The tenant's colour as a style sheet of its own: inline styles are forbidden."""
+    async with doors.database.session(PLATFORM) as session:
+        tenant_id = await find_tenant_id(session, slug) if slug else None
+    async with doors.database.session(tenant_id or PLATFORM) as session:
+        tenant = await find_tenant(session, tenant_id) if tenant_id else None
+    return Response(colours.stylesheet(tenant.colour if tenant else None), media_type="text/css", headers=_KEPT)
+
+
+@cache
+def _file(name: str) -> bytes:
+    return Path(__file__).with_name(name).read_bytes()
+
+
+_handlers: list[Any] = [
+    read_style,
+    read_icon,
+    read_colour,
+    entrance.show_entrance,
+    entrance.enter,
+    invitation.open_link,
+    invitation.show_invitation,
+    invitation.answer_invitation,
+    password.show_forgot,
+    password.ask_reset,
+    password.open_link,
+    password.show_reset,
+    password.set_password,
+    password.show_change,
+    password.change,
+    sessions.show_sessions,
+    sessions.end_sessions,
+]
+
+router = Router(
+    "/",
+    route_handlers=_handlers,
+    dependencies=web.dependencies(),
+    exception_handlers={AppError: show_error},
+    include_in_schema=False,
+)
