@@ -66,6 +66,8 @@ class Core(msgspec.Struct, frozen=True):
     revocations: Revocations
     checks: Mapping[str, Callable[[], Awaitable[None]]]
     """Asked by /readyz, by name; raises when the part is not there."""
+    told: Mapping[str, Callable[[], Awaitable[None]]] = msgspec.field(default_factory=dict)
+    """The same for parts that only some requests need: /readyz names them and stays ready."""
     lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = ()
     trusted_proxies: str = "127.0.0.1/32,::1/128"
     bus: Bus | None = None
@@ -81,7 +83,7 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
 
     heart = health.Heart()
     app = Litestar(
-        route_handlers=[*routers, *health.routes(core.service, core.checks, heart=heart)],
+        route_handlers=[*routers, *health.routes(core.service, core.checks, heart=heart, told=core.told)],
         guards=[require_permission, require_media_type],
         dependencies={
             "actor": Provide(_provide_actor, sync_to_thread=False),

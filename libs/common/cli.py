@@ -1,6 +1,6 @@
 """The command `control-centre`. A command's module is imported when the command is used, never for `--help`.
 
-To add one: a line in COMMANDS. The attribute is the command itself, or a mapping of commands by name.
+To add one: a line in COMMANDS. The attribute is the command itself, or a group or mapping that has it by this name.
 """
 
 import importlib
@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "keys": Lazy("libs.common.cli_keys:commands", "Keys that sign and encrypt"),
     "operators": Lazy("services.identity.cli:commands", "People who run the installation"),
     "tenants": Lazy("services.members.cli:commands", "Customer organisations"),
+    "documents": Lazy("services.documents.cli:commands", "Files and the store"),
 }
 
 
@@ -44,7 +45,8 @@ class LazyGroup(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name].place.split(":")
         found = getattr(importlib.import_module(module), attribute)
-        command: click.Command = found[cmd_name] if isinstance(found, Mapping) else found
+        of_many = found.commands if isinstance(found, click.Group) and cmd_name in found.commands else found
+        command: click.Command = of_many[cmd_name] if isinstance(of_many, Mapping) else of_many
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

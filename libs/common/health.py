@@ -34,6 +34,8 @@ class Alive(msgspec.Struct):
 class Ready(msgspec.Struct):
     ready: bool
     missing: list[str]
+    away: list[str] = []
+    """Parts without which only some requests fail: told, and no reason to send no request here."""
 
 
 class Heart:
@@ -98,9 +100,10 @@ def routes(
     *,
     heart: Heart | None = None,
     watched: Mapping[str, Callable[[], bool]] | None = None,
+    told: Mapping[str, Check] | None = None,
 ) -> list[Router]:
-    """watched: work that must move, by name; true while it stands still (a worker that neither works nor idles)."""
-    readiness = Readiness(checks)
+    """told: checks that do not decide. watched: work that must move, by name; true while it stands still (a worker that neither works nor idles)."""
+    readiness, information = Readiness(checks), Readiness(told or {})
     watching = dict(watched or {})
     if heart is not None:
         watching["event_loop"] = heart.stands_still
@@ -112,9 +115,9 @@ def routes(
 
     @get("/readyz", permission=PUBLIC)
     async def readyz() -> Response[Ready]:
-        missing = await readiness.missing()
+        missing, away = await asyncio.gather(readiness.missing(), information.missing())
         headers = {"Retry-After": "1"} if missing else {}
-        return Response(Ready(not missing, missing), status_code=503 if missing else 200, headers=headers)
+        return Response(Ready(not missing, missing, away), status_code=503 if missing else 200, headers=headers)
 
     @get("/metrics", permission=PUBLIC, sync_to_thread=False)
     def read_metrics() -> Response[bytes]:

@@ -25,5 +25,8 @@ def create_app(settings: Settings, core: Core | None = None) -> Litestar:
         route_handlers=[uploads, documents, downloads, openings, hand_overs, tenants],
         dependencies={"edges": Provide(lambda: edges, sync_to_thread=False)},
     )
-    core = msgspec.structs.replace(core, lifespan=[*core.lifespan, edges.store.running])
+    told = {"store": edges.store.ping}
+    if edges.scanner.configured:
+        told["scanner"] = edges.scanner.ping
+    core = msgspec.structs.replace(core, lifespan=[*core.lifespan, edges.store.running], told=told)
     return build_app(core, [features, me.router("documents")], state={"edges": edges})

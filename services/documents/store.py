@@ -55,6 +55,16 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.tenant_id}/{self.object_id}"
 
 
+def place_of(key: str) -> Place | None:
+    """None for a key that is not one of ours."""
+    try:
+        tenant_id, object_id = (UUID(part) for part in key.split("/"))
+    except ValueError:
+        return None
+    place = Place(tenant_id, object_id)
+    return place if place.key == key else None
+
+
 class Part(msgspec.Struct, frozen=True):
     number: int
     size: int
@@ -173,9 +183,8 @@ class Store:
         about = {"ResponseContentDisposition": disposition, "ResponseContentType": "application/octet-stream"}
         return await self._run(partial(self._sign, "get_object", place, **about))
 
-    async def objects(self, prefix: str = "") -> AsyncIterator[Found]:
+    async def objects(self, prefix: str = "", *, after: str = "") -> AsyncIterator[Found]:
         """Everything that is stored, by key."""
-        after = ""
         while True:
             answer = await self._ask("list_objects_v2", Prefix=prefix, StartAfter=after)
             for one in answer.get("Contents", []):

@@ -42,7 +42,7 @@ async def review(session: AsyncSession, tenant_id: UUID, member_id: UUID) -> Non
     left = select(Document.uploader_holder, func.count()).where(Document.uploader_id == member_id)
     asked = select(HandOver).where(HandOver.member_id == member_id).order_by(HandOver.id)
     known = {row.holder: row for row in await session.scalars(asked)}  # of each holder the newest
-    for holder, count in (await session.execute(left.group_by(Document.uploader_holder))):
+    for holder, count in await session.execute(left.group_by(Document.uploader_holder)):
         is_back = holder == member.holder and has_access
         if not is_back and (holder not in known or known[holder].state == "withdrawn"):
             await _ask(session, member, holder, count)
