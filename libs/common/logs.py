@@ -51,9 +51,6 @@ def configure(service: str, level: str = "info", json: bool | None = None) -> No
     root.setLevel(threshold)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
-    for name in ("litestar", "_granian", "sqlalchemy", "nats"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
     logging.captureWarnings(True)
 
 

@@ -196,8 +196,6 @@ def _complete(
         if status.startswith("2") and _has_version(answer, schemas):
             etag = {"description": "the version, for If-Match", "schema": {"type": "string"}}
             answer.setdefault("headers", {})["ETag"] = etag
-    if not isinstance((handler.responses or {}).get(400), ResponseSpec):
-        responses.pop("400", None)  # Litestar's own shape, which we never answer
     for status, errors in _errors(handler, route, operation).items():
         responses[str(status)] = _response(status, errors, shared)
     operation["responses"] = dict(sorted(responses.items()))

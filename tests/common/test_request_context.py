@@ -195,12 +195,15 @@ async def test_probes_are_no_news(client: AsyncClient) -> None:
     assert [line["status"] for line in lines] == [405]
 
 
-async def test_head_is_get_without_the_body(client: AsyncClient) -> None:
+async def test_head_is_get_without_the_body(app: Litestar, client: AsyncClient) -> None:
     got, head = await client.get("/page"), await client.head("/page")
     assert head.status_code == 200
     assert head.content == b""
     assert head.headers["content-length"] == got.headers["content-length"]
     assert (await client.head("/tenant")).status_code == 405
+    sent: list[Message] = []
+    await app(cast(Any, {**_scope("/page"), "method": "HEAD"}), _receive, _sender(sent))
+    assert [message.get("body") for message in sent] == [None, b""]
 
 
 async def test_an_error_outside_of_the_application_is_a_problem_too(client: AsyncClient) -> None:
