@@ -74,7 +74,7 @@ class Group:
         """Raises PartFailed for the first part that has ended by itself."""
         for part in self.parts:
             if part.has_died():
-                raise part.fail("it ended by itself")
+                raise part.fail(f"it ended by itself ({part.how_it_ended()})")
 
     def end(self) -> None:
         """End all parts, those last that were started first."""

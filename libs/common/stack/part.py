@@ -114,6 +114,12 @@ class Part(ABC):
         """Whether it ended by itself; never true for one that we ended."""
         return self._process is not None and self._process.poll() is not None
 
+    def how_it_ended(self) -> str:
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return "not by itself"
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
     def fail(self, why: str) -> PartFailed:
         return PartFailed(self.name, why, self.remedy, self.log)
 
@@ -145,9 +151,9 @@ class Part(ABC):
         while not self.is_ready():
             self._require_wanted()
             if self.has_died():
-                code = self._process.returncode if self._process else 0
+                how = self.how_it_ended()
                 self._gone()
-                raise self.fail(f"it ended at its start ({code})")
+                raise self.fail(f"it ended at its start ({how})")
             if time.monotonic() > end:
                 self.kill()
                 raise self.fail(f"it was not ready after {self.patience:.0f} s")
