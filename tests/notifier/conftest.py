@@ -7,21 +7,26 @@ from typing import Any
 
 import asyncpg
 import pytest
+from httpx import AsyncClient
+from litestar import Litestar
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.db import Database
 from libs.common.keys import KeyRing
 from libs.common.links import Links
+from services.notifier.app import create_app
 from services.notifier.messages.house import House
 from services.notifier.messages.sender import Sender
 from services.notifier.messages.smtp import Relay
-from tests.conftest import ISSUER, DatabaseOf, UrlsOf
+from services.notifier.settings import Settings
+from tests.conftest import ISSUER, ClientOf, CoreOf, DatabaseOf, TokenFor, UrlsOf
 from tests.notifier.post import Catcher, Post
 
 MAIL_FROM = "post@mail.control-centre.test"
 
 SenderOf = Callable[..., Sender]
+As = Callable[..., AsyncClient]
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +93,36 @@ async def nord(post: Post) -> uuid.UUID:
     tenant = uuid.uuid4()
     await post.open_tenant(tenant)
     return tenant
+
+
+@pytest.fixture
+def settings(catcher: Catcher, keys_dir: Path, tmp_path: Path) -> Settings:
+    return Settings(
+        database_url="",
+        database_relay_url="",
+        database_sweep_url="",
+        database_operator_url="",
+        nats_url="nats://nobody@127.0.0.1:1",
+        keys_dir=keys_dir,
+        public_url=ISSUER,
+        identity_url="http://127.0.0.1:1",
+        smtp_url=catcher.url,
+        mail_from=MAIL_FROM,
+    )
+
+
+@pytest.fixture
+async def app(settings: Settings, core_of: CoreOf) -> AsyncIterator[Litestar]:
+    app = create_app(settings, await core_of("notifier"))
+    async with app.lifespan():
+        yield app
+
+
+@pytest.fixture
+def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor) -> As:
+    """as_("admin", tenant), as_({"mail:read"}, tenant, id=…), as_(None): a client that calls as somebody."""
+
+    def client(who: str | set[str] | None, tenant: uuid.UUID | None = None, **claims: Any) -> AsyncClient:
+        return client_of(app, token_for(who, tenant, **claims) if who else None)
+
+    return client
