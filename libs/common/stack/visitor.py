@@ -45,11 +45,13 @@ class Page:
         self.status, self.text, self.path = answer.status_code, answer.text, answer.url.path
         self.forms = Form(answer.text).forms
 
-    def submit(self, where: str = "", **fields: str) -> "Page":
-        """Fill in the first form whose action contains `where`, and press its button."""
-        action, brought = next(form for form in self.forms if where in form[0])
-        target = urljoin(str(self.answer.url), action)
-        return self._visitor.request_page("POST", target, data={**brought, **fields})
+    def submit(self, do: str = "", **fields: str) -> "Page":
+        """Fill in the form that does this (the first one, where it is not said), and press its button."""
+        for action, brought in self.forms:
+            if not do or brought.get("do") == do:
+                target = urljoin(str(self.answer.url), action)
+                return self._visitor.request_page("POST", target, data={**brought, **fields})
+        raise RuntimeError(f"{self.path} ({self.status}) has no form to {do or 'fill in'}: {self.forms}")
 
 
 class Visitor:

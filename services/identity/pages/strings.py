@@ -17,7 +17,6 @@ STRINGS: Final[Mapping[str, tuple[str, str]]] = {
     "problem": ("Das hat nicht geklappt", "That did not work"),
     # Signing in
     "sign_in": ("Anmelden", "Sign in"),
-    "sign_in_to": ("Anmelden bei {tenant}", "Sign in to {tenant}"),
     "login": ("Anmeldename oder E-Mail-Adresse", "Login name or e-mail address"),
     "address": ("E-Mail-Adresse", "E-mail address"),
     "password": ("Passwort", "Password"),
@@ -194,8 +193,8 @@ STRINGS: Final[Mapping[str, tuple[str, str]]] = {
         "This invitation has expired. We can send you a new link.",
     ),
     "error.invitation_replaced": (
-        "Es gibt einen neueren Link. Nehmen Sie den aus der neuesten E-Mail.",
-        "There is a newer link. Take the one in the newest mail.",
+        "Dieser Link wurde durch einen neueren ersetzt. Nehmen Sie den aus der neuesten E-Mail.",
+        "This link was replaced by a newer one. Take the one in the newest mail.",
     ),
     "error.invitation_revoked": (
         "Diese Einladung wurde zurückgezogen.",
