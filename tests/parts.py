@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,15 @@ def start() -> None:
 
 def stop() -> None:
     _running.close()
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """For a stack. Not in pytest's own folder: every other run closes that to all but us, and PostgreSQL, where we are
+    root, is somebody else.
+    """
+    with tempfile.TemporaryDirectory(prefix="control-centre-") as directory:
+        yield Path(directory)
 
 
 def free_port() -> int:

@@ -9,15 +9,15 @@ from click.testing import CliRunner
 from libs.common import keys
 from libs.common.cli import main
 from libs.common.stack.parts import Parts
+from tests.parts import folder
 
 pytestmark = pytest.mark.xdist_group("doctor")
 
 
 @pytest.fixture(scope="module")
-def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    folder = tmp_path_factory.mktemp("doctor")
-    keys.ensure_keys(folder / "keys")
-    with Parts.start(folder / "stack", environ={}) as parts:
+def well() -> Iterator[dict[str, str]]:
+    with folder() as place, Parts.start(place / "stack", environ={}) as parts:
+        keys.ensure_keys(place / "keys")
         s3 = parts.addresses.s3
         yield {
             "POSTGRES_URL": parts.addresses.postgres,
@@ -28,7 +28,7 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             "S3_BUCKET": s3.bucket,
             "SMTP_URL": parts.addresses.smtp,
             "PUBLIC_URL": parts.addresses.mail,
-            "KEYS_DIR": str(folder / "keys"),
+            "KEYS_DIR": str(place / "keys"),
         }
 
 

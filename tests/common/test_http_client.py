@@ -135,6 +135,7 @@ def _make_certificate(path: Path, host: str) -> None:
         "ff02::1",
         "::ffff:127.0.0.1",
         "::ffff:169.254.169.254",
+        "::ffff:168.63.129.16",
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::",
         "2001:0:7f00:1::",
@@ -226,10 +227,11 @@ async def test_the_certificate_is_asked_for_the_name_not_for_the_address(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed_even_if_the_caller_asks_for_it(status: int) -> None:
-    elsewhere = said(b"", "Location: http://169.254.169.254/", status=f"{status} Elsewhere")
+    elsewhere = said(b"", "Location: /an/allowed/place", status=f"{status} Elsewhere")
     async with serving(elsewhere) as server, http_client(Rules(allow_loopback=True)) as client:
         with pytest.raises(NotAllowed):
             await client.get(f"http://127.0.0.1:{server.port}/", follow_redirects=True)
+        assert len(server.requests) == 1
 
 
 async def test_an_answer_ends_at_the_limit() -> None:

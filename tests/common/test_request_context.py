@@ -1,4 +1,5 @@
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -217,7 +218,8 @@ async def test_an_error_outside_of_the_application_is_a_problem_too(client: Asyn
     assert answer.json()["code"] == "internal"
     assert len(answer.json()["trace_id"]) == 32
     assert "s3cret" not in answer.text
-    assert [line["event"] for line in lines] == ["request_died", "request"]
+    assert [(line["event"], line["ended"], line["log_level"]) for line in lines] == [("request", "died", "error")]
+    assert "s3cret" in str(lines[0]["exc_info"])
 
 
 async def test_half_an_answer_is_told_once_and_breaks_the_connection(app: Litestar) -> None:
@@ -225,7 +227,7 @@ async def test_half_an_answer_is_told_once_and_breaks_the_connection(app: Litest
     with capture_logs() as lines, pytest.raises(Exception, match="after response started"):
         await app(_scope("/half"), _receive, _sender(sent))
     assert [(line["event"], line["ended"], line["status"]) for line in lines] == [("request", "died", 200)]
-    assert lines[0]["log_level"] == "warning"
+    assert "in the middle" in "".join(traceback.format_exception(lines[0]["exc_info"]))
     assert not any(message["type"] == "http.response.body" and not message.get("more_body") for message in sent)
 
 

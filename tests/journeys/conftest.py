@@ -20,10 +20,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.start(
-        tmp_path_factory.mktemp("stack"), environ={"PORT": str(parts.free_port())}, durable=False
-    ) as stack:
+def stack() -> Iterator[Stack]:
+    with (
+        parts.folder() as folder,
+        Stack.start(folder, environ={"PORT": str(parts.free_port())}, durable=False) as stack,
+    ):
         yield stack
 
 

@@ -7,8 +7,8 @@ class PartFailed(Exception):
     """A part did not start, or ended by itself."""
 
     def __init__(self, part: str, why: str, remedy: str, log: Path | None = None) -> None:
-        super().__init__(f"{part}: {why}\n{remedy}")
         self.part, self.why, self.remedy, self.log = part, why, remedy, log
+        super().__init__("\n".join(filter(None, (f"{part}: {why}", self.last_words(5), remedy))))
 
     def last_words(self, lines: int = 15) -> str:
         """The end of the part's log."""

@@ -23,13 +23,14 @@ from libs.common.stack.gateway import Gateway
 from libs.common.stack.parts import Addresses, Parts
 from libs.common.stack.s3 import S3Address
 from libs.common.stack.state import State, is_free
+from tests.parts import folder
 
 pytestmark = pytest.mark.xdist_group("stack-parts")
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    with Parts.start(tmp_path_factory.mktemp("parts"), environ={}) as started:
+def parts() -> Iterator[Parts]:
+    with folder() as place, Parts.start(place, environ={}) as started:
         yield started
 
 
