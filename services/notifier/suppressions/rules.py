@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+import msgspec
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note
 from libs.common.db import now
-from libs.common.errors import Conflict, NotFound
+from libs.common.errors import Conflict, Forbidden, NotFound
+from libs.common.permissions import Permission
 from libs.common.text import canonical_address
 from libs.common.tokens import Actor
 from services.notifier.bounces.tables import BounceCount
@@ -86,20 +88,32 @@ async def take_off(session: AsyncSession, suppression: Suppression, *, by: str) 
 
 
 async def list_suppressions(
-    session: AsyncSession, *, email: str | None, after: tuple[datetime, UUID] | None, limit: int
+    session: AsyncSession, actor: Actor, *, email: str | None, after: UUID | None, limit: int
 ) -> Sequence[Suppression]:
-    """Those in force, newest first."""
+    """Those in force, newest first. Raises Forbidden for an address where the actor may not see addresses."""
     query = (
         select(Suppression)
         .where(Suppression.lifted_at.is_(None), Suppression.expires_at > now())
-        .order_by(Suppression.created_at.desc(), Suppression.id.desc())
+        .order_by(Suppression.id.desc())
         .limit(limit)
     )
-    if email:
+    if email is not None:
+        if Permission.MEMBERS_CONTACT not in actor.rights:
+            raise Forbidden(permission=Permission.MEMBERS_CONTACT)
         query = query.where(Suppression.email_canonical == canonical_address(email))
     if after:
-        query = query.where(tuple_(Suppression.created_at, Suppression.id) < tuple_(*after))
+        query = query.where(Suppression.id < after)
     return (await session.scalars(query)).all()
+
+
+def note_export(session: AsyncSession, actor: Actor) -> None:
+    """Who has taken the whole list along."""
+    note(session, actor, _List(tenant_of(session), tenant_of(session)), "notifier.suppressions.exported")
+
+
+class _List(msgspec.Struct, frozen=True):
+    tenant_id: UUID
+    id: UUID
 
 
 def domain_digest(email_canonical: str) -> bytes:
