@@ -6,18 +6,19 @@ middleware stands behind the router and does not see a 404.) HEAD is answered as
 
 import asyncio
 import ipaddress
+import os
 import re
 import time
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from prometheus_client import Counter, Histogram
 
 from libs.common import metrics, traces
 
@@ -53,19 +54,21 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp, service: str, trusted_proxies: str = "") -> None:
         self._app, self._service = app, service
-        self._trusted = [ipaddress.ip_network(part.strip()) for part in trusted_proxies.split(",") if part.strip()]
+        trusted = [ipaddress.ip_network(part.strip()) for part in trusted_proxies.split(",") if part.strip()]
+        self._client_ip = lru_cache(4096)(partial(_client_ip, trusted))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        structlog.contextvars.clear_contextvars()
         given = _read(scope)
-        request_id = given.request_id or uuid4().hex
+        request_id = given.request_id or os.urandom(16).hex()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["without_body"] = scope["method"] == "HEAD"
-        state["client_ip"] = _client_ip(_peer(scope), given.forwarded, self._trusted)
+        state["client_ip"] = (
+            self._client_ip(_peer(scope), ",".join(given.forwarded)) if given.forwarded else _peer(scope)
+        )
         with traces.span("request", given.traceparent, kind=traces.SpanKind.SERVER, request_id=request_id) as span:
             structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=traces.current_trace_id())
             answer = _Answer(send, request_id.encode(), without_body=scope["method"] == "HEAD")
@@ -77,8 +80,8 @@ class RequestContext:
             except asyncio.CancelledError:
                 why = "cancelled"
                 raise
-            except Exception:
-                why = "died"
+            except Exception as error:
+                why, answer.failure = "died", error
                 raise
             finally:
                 metrics.HTTP_OPEN.dec()
@@ -97,10 +100,10 @@ class RequestContext:
             scope["method"] = "GET"
         try:
             await self._app(scope, receive, answer)
-        except Exception:
+        except Exception as error:
             if answer.status:
                 raise  # half an answer is out: only a broken connection says so
-            _log.exception("request_died", route=_route(scope))
+            answer.failure = error
             await _send_internal_error(scope, answer)
             return "died"
         return "" if answer.complete else "gone"
@@ -127,7 +130,7 @@ def _read(scope: HTTPScope) -> _Given:
         elif name == b"traceparent":
             given.traceparent = value.decode("latin-1")
         elif name == b"x-forwarded-for":
-            given.forwarded += value.decode("latin-1").split(",")
+            given.forwarded.append(value.decode("latin-1"))
     return given
 
 
@@ -136,12 +139,12 @@ def _peer(scope: HTTPScope) -> str:
     return str(client[0]) if client else ""
 
 
-def _client_ip(peer: str, forwarded: list[str], trusted: Iterable[Network]) -> str:
+def _client_ip(trusted: Iterable[Network], peer: str, forwarded: str) -> str:
     """Walks from the peer to the left through trusted hops. The first that is not trusted is the client; what stands
     left of it was written by the client and means nothing.
     """
     found = peer
-    for hop in reversed(forwarded):
+    for hop in reversed(forwarded.split(",")):
         if not _is_in(found, trusted):
             break
         address = _address(hop.strip())
@@ -179,6 +182,7 @@ class _Answer:
         self.method = ""
         self.status = 0
         self.complete = False
+        self.failure: Exception | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -209,18 +213,31 @@ def _route(scope: Any) -> str:
     return _template(scope["path_template"]) if "path_template" in scope else "unmatched"
 
 
+@lru_cache(4096)
+def _figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.HTTP_REQUESTS.labels(method, route, str(status)), metrics.HTTP_SECONDS.labels(method, route)
+
+
 def _note(answer: _Answer, route: str, why: str, took: float) -> None:
-    metrics.HTTP_REQUESTS.labels(answer.method, route, str(answer.status)).inc()
-    metrics.HTTP_SECONDS.labels(answer.method, route).observe(took)
+    counted, timed = _figures(answer.method, route, answer.status)
+    counted.inc()
+    timed.observe(took)
     if why:
         metrics.HTTP_DIED.labels(why).inc()
     elif route in _QUIET and answer.status < 400:
         return
-    level = "info" if answer.status < 500 and not why else "warning" if answer.status != 500 else "error"
-    extra = {"ended": why} if why else {}
-    getattr(_log, level)(
-        "request", method=answer.method, route=route, status=answer.status, ms=round(took * 1000, 1), **extra
-    )
+    line: dict[str, Any] = {"method": answer.method, "route": route, "status": answer.status}
+    line["ms"] = round(took * 1000, 1)
+    if why:
+        line["ended"] = why
+    if answer.failure is not None:
+        line["exc_info"] = answer.failure
+    if answer.status == 500 or answer.failure is not None:
+        _log.error("request", **line)
+    elif why or answer.status > 500:
+        _log.warning("request", **line)
+    else:
+        _log.info("request", **line)
 
 
 async def _send_internal_error(scope: HTTPScope, send: Send) -> None:

@@ -6,6 +6,7 @@ runs, passwords in addresses, mail addresses, values inside database errors. No 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 SECRET = "[secret]"  # noqa: S105
@@ -49,6 +50,7 @@ _SUSPECT = re.compile(
 )
 
 
+@lru_cache(2048)
 def is_secret_name(name: str) -> bool:
     words = name.lower().replace("-", "_")
     if words == "code" or (words.endswith("_code") and words not in _INNOCENT_CODES):
@@ -61,14 +63,18 @@ def scrub(value: Any, name: str = "", *, lines: bool = False, depth: int = 0) ->
 
     lines: keep line feeds (tracebacks); whoever prints them indents them.
     """
-    if value is None or isinstance(value, bool):
+    kind = type(value)
+    if value is None or kind is bool:
         return value
     if name and is_secret_name(name):
         return SECRET
-    if isinstance(value, int | float):
+    if kind is int or kind is float:
         return value
     if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) else _clean(str(value), lines)
+        text = str(value)
+        return text if _PLAIN.fullmatch(text) else _clean(text, lines)
+    if isinstance(value, int | float):  # an IntEnum, numpy's
+        return int(value) if isinstance(value, int) else float(value)
     if depth >= _DEPTH:
         return "…"
     if isinstance(value, Mapping):
