@@ -108,7 +108,11 @@ async def open_link(session: AsyncSession, links: Links, code: str) -> Opened:
 
 
 def require_live(opened: Opened) -> None:
-    """Raises the true cause where the link leads nowhere any more."""
+    """Raises the true cause where the link leads nowhere any more. For an older link than the newest it is that,
+    whatever became of it before: the way on is the newest mail.
+    """
+    if opened.generation.generation < opened.invitation.generation:
+        raise InvitationReplaced
     if opened.generation.ended is not None:
         raise _ENDED[opened.generation.ended]
     if opened.generation.deadline <= now():
@@ -140,6 +144,7 @@ async def decide(session: AsyncSession, actor: Actor, opened: Opened, reason: Re
     )
     if await session.scalar(won) is None:
         await session.refresh(opened.generation)
+        await session.refresh(opened.invitation)
         require_live(opened)
         raise InvitationReplaced  # renewed in this very moment
     await session.refresh(opened.invitation)
