@@ -163,7 +163,7 @@ def _fields(error: HTTPException) -> dict[str, object]:
     extra = error.extra if isinstance(error.extra, list) else []
     found = [
         {
-            "field": str(item.get("key") or _field_in(str(item.get("message", "")))),
+            "field": _field_of(str(item.get("key") or ""), str(item.get("message", ""))),
             "message": str(item.get("message", "")),
         }
         for item in extra
@@ -172,6 +172,12 @@ def _fields(error: HTTPException) -> dict[str, object]:
     if not found:
         found = [{"field": _field_in(error.detail), "message": error.detail}]
     return {"field": found[0]["field"], "errors": found}
+
+
+def _field_of(key: str, message: str) -> str:
+    """Litestar calls the whole body `data`; where a field of it is unknown, the message says which."""
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    return unknown.group(1) if unknown else key or _field_in(message)
 
 
 def _field_in(message: str) -> str:
