@@ -147,8 +147,9 @@ def page_statement(columns: int, conditions: tuple[str, ...], sort: Sort, *, aft
     if any(condition in _FEW for condition in conditions):
         # These find few rows by an index of their own, which are then sorted.
         return _select([f'"column" IN ({", ".join(places)})', *rest, *filters]) + f" {order}"
-    arms = [_select([f'"column" = {place}', *rest, *filters]) for place in places]
-    return " UNION ALL ".join(arms) + f" {order}"
+    arms = [_select([f'"column" = {place}', *rest, *filters]) + f" {order}" for place in places]
+    # Each arm ends by itself, so that the planner reads it in order by its index.
+    return arms[0] if columns == 1 else f"SELECT * FROM (({') UNION ALL ('.join(arms)})) AS page {order}"  # noqa: S608
 
 
 @lru_cache(64)

@@ -48,20 +48,14 @@ async def provide_filter(
     login_name: FromQuery[Line | None] = None,
     last_login_from: FromQuery[Moment | None] = None,
     last_login_to: FromQuery[Moment | None] = None,
-    never_signed_in: FromQuery[bool] = False,
+    never_signed_in: FromQuery[bool | None] = None,
 ) -> MemberFilter:
-    return MemberFilter(
-        column=column or [],
-        access=access or [],
-        guidance=guidance or [],
-        mail_state=mail_state or [],
-        text=text,
-        email=email,
-        login_name=login_name,
-        last_login_from=last_login_from,
-        last_login_to=last_login_to,
-        never_signed_in=never_signed_in,
-    )
+    """The list's grammar as query parameters; bulk commands take the same as JSON. Raises Malformed."""
+    given = {name: value for name, value in locals().items() if value is not None}
+    try:
+        return msgspec.convert(given, MemberFilter)
+    except msgspec.ValidationError as error:
+        raise Malformed(field=str(error).rpartition("$.")[2].rstrip("`"), message=str(error)) from error
 
 
 @get(
