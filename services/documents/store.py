@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -248,11 +248,11 @@ class Store:
             found["SSEKMSKeyId"] = self._settings.s3_kms_key
         return found
 
-    @cached_property
+    @property
     def _client(self) -> Any:
         return _client(self._settings, self._settings.s3_endpoint)
 
-    @cached_property
+    @property
     def _public_client(self) -> Any:
         return _client(self._settings, self._settings.s3_public_endpoint or self._settings.s3_endpoint)
 
@@ -282,8 +282,9 @@ class _ObjectFile(io.RawIOBase):
         return len(found)
 
 
+@cache
 def _client(settings: Settings, endpoint: str) -> Any:
-    """Imported here: boto3 costs half a second, and only processes that move files need it."""
+    """Made once, when first needed: boto3 takes half a second to import, and as long again to make a client."""
     import boto3
     from botocore.config import Config
 

@@ -39,7 +39,9 @@ class Caller(msgspec.Struct):
         data = {"member_id": str(about), **fields}
         return await self.client.post(DOCUMENTS, data=data, files={"file": (name, body)}, headers=key)
 
-    async def file(self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any) -> dict[str, Any]:
+    async def file(
+        self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any
+    ) -> dict[str, Any]:
         """upload, and the document that comes of it."""
         answer = await self.upload(about, body, name, **fields)
         assert answer.status_code == 201, answer.text

@@ -20,8 +20,9 @@ async def test_models_equal_migrations(urls_of: UrlsOf) -> None:
             connection,
             opts={
                 "compare_type": True,
-                "include_object": lambda item, name, kind, *_: kind not in ("index", "unique_constraint")
-                and (kind != "table" or name in own),
+                "include_object": lambda item, name, kind, *_: (
+                    kind not in ("index", "unique_constraint") and (kind != "table" or name in own)
+                ),
             },
         )
         assert own <= set(inspect(connection).get_table_names())

@@ -92,15 +92,19 @@ async def usage(session: AsyncSession, actor: Actor, policy: Policy) -> Usage:
     return Usage(mine, policy.uploader_quota_bytes, await _bytes(session), policy.tenant_quota_bytes)
 
 
+async def lock_room(session: AsyncSession, tenant_id: UUID) -> None:
+    """Taken before any upload's row is locked, where both are needed."""
+    key = {"tenant": str(tenant_id)}
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 4300))"), key)
+
+
 async def require_room(session: AsyncSession, policy: Policy, uploader_id: UUID, size: int = 0) -> int:
     """The most bytes that one more file may have, `size` at least. Raises FileTooLarge, UploaderQuotaExceeded,
     TenantQuotaExceeded. Until the transaction ends nobody else in the tenant takes room, so never two the last of it.
     """
     if size > policy.max_file_bytes:
         raise FileTooLarge(most=policy.max_file_bytes)
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 4300))"), {"tenant": str(policy.id)}
-    )
+    await lock_room(session, policy.id)
     mine, all_ = await _bytes(session, uploader_id), await _bytes(session)
     if mine + size > policy.uploader_quota_bytes:
         raise UploaderQuotaExceeded(used=mine, quota=policy.uploader_quota_bytes)

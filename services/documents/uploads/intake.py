@@ -149,7 +149,11 @@ async def _clear_up(edges: Edges, upload: Upload, inspection: Inspection, forget
 
 
 async def _repeated(upload: Upload, chunks: AsyncIterator[bytes]) -> Upload:
-    """A request that was answered before: its bytes must be the same. Raises IdempotencyKeyReused."""
+    """A request that was answered before. What was refused stays so; else its bytes must be the same. Raises
+    IdempotencyKeyReused.
+    """
+    if upload.state == "refused":
+        return upload
     digest = hashlib.sha256()
     async for chunk in chunks:
         digest.update(chunk)

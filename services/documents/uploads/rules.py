@@ -31,6 +31,7 @@ from services.documents.tenants.rules import (
     TenantQuotaExceeded,
     UploaderQuotaExceeded,
     get_policy,
+    lock_room,
     require_room,
 )
 from services.documents.tenants.tables import Policy
@@ -205,6 +206,7 @@ async def conclude(session: AsyncSession, upload: Upload, report: Report | None,
 
     Raises UploadSuperseded.
     """
+    await lock_room(session, upload.tenant_id)
     current = await _locked(session, upload.id)
     if current is None or current.object_id != upload.object_id:
         session.add(_late(upload))
