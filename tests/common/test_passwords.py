@@ -123,7 +123,7 @@ def test_any_composition_is_welcome(password: str) -> None:
         "starwars1977", "whatever1234", "Sommer2024!!!", "Herbst2025!!", "Winter-2026!", "Passwort1234",
         "hallo1234567", "HalloHallo12", "schatz123456", "ichliebedich1", "geheim123456", "Willkommen12",
         "deutschland1", "Berlin2024!!", "sonnenschein", "schmetterling", "asdfghjkl123", "aaaaaaaaaaaab",
-        "!@#$%^&*()!@", "qwertzuiop[]",
+        "!@#$%^&*()!@", "zQ9!kzQ9!kzQ9!k", "@dministrator", "qwertzuiop[]",
     ],
 )  # fmt: skip
 def test_what_everybody_tries_first_is_refused(password: str) -> None:

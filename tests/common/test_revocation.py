@@ -290,14 +290,15 @@ async def test_a_consumer_that_was_taken_away_is_made_again(nats: Nats) -> None:
 
 
 class LossyBus(Bus):
-    """Loses the first message of one subject."""
+    """Loses a message of one subject, once."""
 
-    dropped = ""
+    loses = "revoked.session.s1"
+    dropped = False
 
     async def subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> Subscription:
         async def lossy(message: Msg) -> None:
-            if message.subject == "revoked.session.s1" and not self.dropped:
-                self.dropped = message.subject
+            if message.subject == self.loses and not self.dropped:
+                self.dropped = True
             else:
                 await heard(message)
 
@@ -312,6 +313,41 @@ async def test_a_message_that_got_lost_on_the_way_is_read_again(nats: Nats, foll
         await _publish(nats, session_ended("s1"), *([session_ended("s2")] if followed else []))
         await until(lambda: bus.dropped)
         await until(lambda: table.refuses(_actor()))
+
+
+@pytest.mark.parametrize("lost", ["s1", "s2", "s3"])
+async def test_a_start_that_lost_a_message_lets_nobody_in_before_it_was_read(nats: Nats, lost: str) -> None:
+    await _publish(nats, *(session_ended(session) for session in ("s1", "s2", "s3")))
+    bus = LossyBus(nats.urls["documents"])
+    bus.loses = f"revoked.session.{lost}"
+    async with _table(bus) as table:
+        await until(lambda: table.ready)
+        assert bus.dropped
+        assert all(table.refuses(_actor(session_id=session)) for session in ("s1", "s2", "s3"))
+
+
+async def test_a_broker_with_nothing_to_say_is_heard_all_the_same(nats: Nats) -> None:
+    async with _table(Bus(nats.urls["documents"])) as table, _bus(Bus(nats.urls["platform"])) as platform:
+        await until(lambda: table.ready)
+        longest = 0.0
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            longest = max(longest, table.silent_for())
+        assert longest < 3
+        assert len(await platform.js.consumers_info(revocation.STREAM)) == 1  # followed, not read again and again
+
+
+async def test_an_end_that_is_reached_by_what_was_deleted_meanwhile_is_reached() -> None:
+    """The last message said that another is pending, and that one aged out: the heartbeat says that this was all."""
+    table = Revocations(Bus(NOWHERE))
+    reading = revocation._Reading(table)
+    beat = {"Status": "100", "Nats-Last-Consumer": "1"}
+    pending = Msg(cast(Any, None), "revoked.session.s1", "$JS.ACK.REVOKED.c.1.7.1.1700000000000000000.1", b"{}")
+    await reading.heard(pending)
+    assert not table.ready
+    await reading.heard(Msg(cast(Any, None), "inbox", headers=beat))
+    assert table.ready
+    assert table.refuses(_actor())
 
 
 async def test_streams_that_are_declared_late_are_found(nats: Nats) -> None:
