@@ -4,8 +4,11 @@ To add one: a line in COMMANDS. The attribute is the command itself, or a group 
 """
 
 import importlib
+import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -56,10 +59,25 @@ class LazyGroup(click.Group):
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--failpoint", envvar="FAILPOINT", hidden=True, help="Tests only: where this process shall kill itself.")
-def main(failpoint: str | None) -> None:
+@click.option(
+    "--as", "service", metavar="SERVICE", help="Take this service's settings from the stack of `make run` here."
+)
+def main(failpoint: str | None, service: str | None) -> None:
     """Who belongs, who may sign in, what they may do, and every mail sent to them."""
+    if service:
+        _take_settings(service)
     if failpoint:
         failpoints.arm(failpoint)
+
+
+def _take_settings(service: str) -> None:
+    """What the environment says already counts more."""
+    try:
+        given: dict[str, str] = json.loads((Path(".stack/env") / f"{Path(service).name}.json").read_text())
+    except OSError:
+        raise click.UsageError(f"No stack of {service!r} here. Start it by `make run`, in this folder.") from None
+    for name, value in given.items():
+        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from libs.common.stack.state import write_private
 
 def run(folder: Path) -> int:
     """The exit code: 0 after Ctrl-C, 1 after a failure."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     parent = os.getppid()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -37,6 +38,10 @@ def run(folder: Path) -> int:
             steps("the demo")
             demo = seed(stack)
             steps.done()
+            for service in stack.databases:
+                write_private(
+                    stack.state.part("env") / f"{service}.json", json.dumps(stack.settings_of(service), indent=2)
+                )
             write_private(stack.state.folder / "stack.json", json.dumps(describe(stack, demo), indent=2))
             _show(console, stack, demo)
             console.print("ready")
