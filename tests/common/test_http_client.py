@@ -329,6 +329,7 @@ async def test_addresses_are_checked_for_other_protocols_too() -> None:
     assert await Rules(resolver=Names(["93.184.216.34"])).addresses("smtp.example.org", 587) == ["93.184.216.34"]
     with pytest.raises(NotAllowed):
         await Rules(resolver=Names(["10.0.0.1"])).addresses("smtp.example.org", 587)
+    assert await Rules().addresses("::ffff:93.184.216.34", 587)  # judged by the address inside
 
     async def unknown(host: str, port: int) -> list[str]:
         raise OSError
