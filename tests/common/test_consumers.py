@@ -245,6 +245,9 @@ async def test_a_slow_handler_is_not_given_to_somebody_else(rig: Rig) -> None:
     await rig.consumer(on(Happened, slow))
     await rig.record()
     await until(lambda: _tried_and_quiet(rig, tried))
+    platform = await rig.bus("platform")
+    info = await platform.js.consumer_info("EV_MEMBERS", "identity")
+    assert info.delivered.consumer_seq == 1
     assert len(tried) == 1
 
 
