@@ -11,6 +11,9 @@ after_commit_before_publish     the relay has it in hand, the broker has not
 after_publish_before_mark       the broker has acknowledged, the outbox does not know
 after_effect_before_ack         a consumer's effect is committed, the broker does not know
 after_dead_letter_before_term   an event is set aside, the broker does not know
+after_attempt_before_commit     a mail is claimed, not committed
+after_attempt_before_smtp       the attempt is committed, the relay has no mail yet
+after_smtp_before_result        the relay has answered, the answer is not committed
 """
 
 import os

@@ -88,16 +88,19 @@ class Sender:
 
     async def send_due(self) -> int:
         """Everything that is due now, one after the other; gives the number of mails tried. For tests and by hand."""
-        tried, connection = 0, None
-        while due := await next_due(self._sweeper, self._clock(), _ROUND):
-            for tenant_id, id in due:
-                connection = await self._send(tenant_id, id, connection)
-                tried += 1
-                if self.circuit.is_open:
-                    return tried
-        if connection:
-            await connection.close()
-        return tried
+        tried = 0
+        connection: Connection | None = None
+        try:
+            while due := await next_due(self._sweeper, self._clock(), _ROUND):
+                for tenant_id, id in due:
+                    connection = await self._send(tenant_id, id, connection)
+                    tried += 1
+                    if self.circuit.is_open:
+                        return tried
+            return tried
+        finally:
+            if connection:
+                await connection.close()
 
     async def _lane(self) -> None:
         connection: Connection | None = None
@@ -146,15 +149,20 @@ class Sender:
         except RelayAway as error:
             self.circuit.failed(str(error))
             return None
-        async with self._database.session(tenant_id) as session:
-            claimed = await claim(session, id, self._clock(), self._lease, self._house)
-        if claimed is None:
-            self.circuit.worked()
-            await connection.reset()
-            return connection
-        failpoint("after_attempt_before_smtp")
-        async with self._leased(claimed):
-            return await self._hand_over(claimed, connection)
+        try:
+            async with self._database.session(tenant_id) as session:
+                claimed = await claim(session, id, self._clock(), self._lease, self._house)
+                failpoint("after_attempt_before_commit")
+            if claimed is None:
+                self.circuit.worked()
+                await connection.reset()
+                return connection
+            failpoint("after_attempt_before_smtp")
+            async with self._leased(claimed):
+                return await self._hand_over(claimed, connection)
+        except BaseException:
+            connection.drop()
+            raise
 
     async def _begin(self, tenant_id: UUID, id: UUID, connection: Connection | None) -> Connection:
         """The relay is there and takes mail from us. One that has hung up on an idle connection is asked again."""

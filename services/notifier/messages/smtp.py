@@ -118,6 +118,11 @@ class Connection:
         with contextlib.suppress(*_LOST, asyncio.CancelledError):
             if self._client.is_connected:
                 await self._client.quit(timeout=1)
+        self.drop()
+        await asyncio.sleep(0)  # the transport gives its socket back one turn later
+
+    def drop(self) -> None:
+        """Hang up without a word."""
         self._client.close()
 
     async def _mail(self, return_path: str, options: list[str]) -> None:
