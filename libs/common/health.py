@@ -31,7 +31,7 @@ class Alive(msgspec.Struct):
     standing_still: list[str]
 
 
-class Ready(msgspec.Struct):
+class Ready(msgspec.Struct, omit_defaults=True):
     ready: bool
     missing: list[str]
     away: list[str] = []

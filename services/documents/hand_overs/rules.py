@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
@@ -55,7 +55,7 @@ async def list_open(session: AsyncSession, *, after: UUID | None, limit: int) ->
     """With the number and bytes of the documents, and nothing else of them; oldest first."""
     of_leaver = (Document.uploader_id == HandOver.member_id) & (Document.uploader_holder == HandOver.holder)
     count = select(func.count()).where(of_leaver).scalar_subquery()
-    size = select(func.coalesce(func.sum(Document.size), 0)).where(of_leaver).scalar_subquery()
+    size = select(cast(func.coalesce(func.sum(Document.size), 0), BigInteger)).where(of_leaver).scalar_subquery()
     query = select(HandOver, count, size).where(HandOver.state == "asked").order_by(HandOver.id).limit(limit)
     return (await session.execute(query.where(HandOver.id > after) if after else query)).all()
 
