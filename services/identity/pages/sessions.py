@@ -10,6 +10,7 @@ from msgspec import Struct
 from libs.common.auth import PUBLIC
 from libs.common.errors import Malformed
 from services.identity import web
+from services.identity.pages.agents import browser_name
 from services.identity.pages.views import read_form, view_of
 from services.identity.sessions.here import end_own, find_own, require_here
 from services.identity.web import TheBrowser, TheDoors, TheSecret
@@ -28,7 +29,8 @@ async def show_sessions(
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
     here = await require_here(doors, secret, view.here)
-    return view.show("sessions.html", sessions=await find_own(doors, here), current=here.session.id)
+    own = await find_own(doors, here)
+    return view.show("sessions.html", sessions=own, current=here.session.id, browser_name=browser_name)
 
 
 @post("/t/{slug:str}/sessions", permission=PUBLIC, guards=[web.require_own_page])
