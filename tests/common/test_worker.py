@@ -15,7 +15,7 @@ from libs.common.consumers import Received, on
 from libs.common.housekeeping import RETENTION, clear
 from libs.common.metrics import DEAD_LETTERS, OUTBOX_WAITING
 from libs.common.sweeps import Sweep, sweep_once
-from libs.common.worker import Task, Worker
+from libs.common.worker import ADVISORIES, Task, Worker
 from tests.common.rig import Happened, Rig, keep, until
 
 DUE = select(Audit.tenant_id, Audit.id).where(Audit.chained.is_(None)).order_by(Audit.sequence)
@@ -126,6 +126,7 @@ async def test_a_worker_carries_handles_sweeps_and_starts_again_what_fails(rig: 
         await until(lambda: _letters(rig))
         await identity._measure_dead_letters()  # the gauge without waiting for its turn
         assert DEAD_LETTERS.labels("EV_MEMBERS")._value.get() == 1
+        await until(lambda: _alarmed(identity))
     finally:
         started = time.monotonic()
         for worker in (members, identity):
@@ -134,6 +135,12 @@ async def test_a_worker_carries_handles_sweeps_and_starts_again_what_fails(rig: 
     assert time.monotonic() - started < 8
     assert len(await rig.effects()) == 50
     assert OUTBOX_WAITING._value.get() >= 0
+
+
+async def _alarmed(worker: Worker) -> bool:
+    """The broker has noted that an event was ended, and the worker shows it."""
+    await worker._measure_broker()
+    return bool(ADVISORIES.labels("EV_MEMBERS", "msg_terminated")._value.get() == 1)
 
 
 async def _effects(rig: Rig, number: int) -> bool:
