@@ -119,7 +119,7 @@ async def test_a_clock_that_is_due_strikes_before_any_command(
 async def test_a_deactivated_member_frees_her_seat_until_she_is_reactivated(
     as_: As, acme: uuid.UUID, active: dict[str, Any], database: Database, answers: Answers
 ) -> None:
-    """B-19, B-20, B-21, D-22, C-71, R-11: no deadline; coming back needs a seat and a sign-in within 24 hours (T-05)."""
+    """B-19, B-20, B-21, D-22, C-71, R-11: no deadline; coming back needs a seat and a sign-in (T-05)."""
     admin = as_("admin", acme)
     gone = await tell(admin, active, "deactivate", reason="treatment is over")
     assert (gone["column"], gone["guidance"]["code"], await used(admin)) == ("inactive", "reactivate", 0)

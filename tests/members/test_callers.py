@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from libs.common.permissions import Permission as P
+from libs.common.permissions import Permission
 from tests.members.conftest import MEMBERS, As, add
 
 ANY_JOB = "01937b1e-7c00-7a3b-8f5e-3d2c1b0a9f8e"
@@ -14,7 +14,7 @@ ANY_JOB = "01937b1e-7c00-7a3b-8f5e-3d2c1b0a9f8e"
 class Route(NamedTuple):
     method: str
     path: str
-    right: P
+    right: Permission
     status: int
     body: Any = None
     if_match: bool = False
@@ -22,33 +22,40 @@ class Route(NamedTuple):
 
 # {id} is a member of acme; what the one with the right is answered.
 ROUTES = [
-    Route("GET", "/members/v1/tenant", P.TENANT_READ, 200),
-    Route("PATCH", "/members/v1/tenant", P.TENANT_WRITE, 200, {"name": "Acme"}, if_match=True),
-    Route("GET", "/members/v1/seats", P.MEMBERS_READ, 200),
-    Route("GET", "/members/v1/tasks", P.MEMBERS_READ, 200),
-    Route("GET", MEMBERS, P.MEMBERS_READ, 200),
-    Route("POST", MEMBERS, P.MEMBERS_WRITE, 201, {"login_name": "eve", "display_name": "Eve"}),
-    Route("GET", MEMBERS + "/{id}", P.MEMBERS_READ, 200),
-    Route("PATCH", MEMBERS + "/{id}", P.MEMBERS_WRITE, 200, {"display_name": "Robert"}, if_match=True),
-    Route("DELETE", MEMBERS + "/{id}", P.MEMBERS_DELETE, 200, if_match=True),
-    Route("POST", MEMBERS + "/{id}/restore", P.MEMBERS_DELETE, 409),
-    Route("POST", MEMBERS + "/{id}/invite", P.MEMBERS_INVITE, 200),
-    Route("POST", MEMBERS + "/{id}/readdress", P.MEMBERS_INVITE, 409, {"email": "b@example.org"}),
-    Route("PUT", MEMBERS + "/{id}/presets", P.MEMBERS_INVITE, 200, {"tags": ["new"]}, if_match=True),
-    Route("POST", MEMBERS + "/{id}/local-access", P.MEMBERS_CREDENTIALS, 422),
-    Route("POST", MEMBERS + "/{id}/revoke", P.MEMBERS_REVOKE, 409),
-    Route("POST", MEMBERS + "/{id}/lock", P.MEMBERS_LOCK, 200),
-    Route("POST", MEMBERS + "/{id}/unlock", P.MEMBERS_LOCK, 409),
-    Route("POST", MEMBERS + "/{id}/deactivate", P.MEMBERS_DEACTIVATE, 200),
-    Route("POST", MEMBERS + "/{id}/reactivate", P.MEMBERS_DEACTIVATE, 409),
-    Route("PUT", MEMBERS + "/{id}/dates", P.MEMBERS_WRITE, 200, {"starts_at": None, "ends_at": None}, if_match=True),
-    Route("GET", MEMBERS + "/{id}/history", P.HISTORY_READ, 200),
-    Route("POST", "/members/v1/bulk/invite", P.MEMBERS_INVITE, 202, {"ids": ["{id}"]}),
-    Route("POST", "/members/v1/bulk/revoke", P.MEMBERS_REVOKE, 202, {"ids": ["{id}"]}),
-    Route("GET", f"/members/v1/jobs/{ANY_JOB}", P.MEMBERS_READ, 404),
-    Route("GET", f"/members/v1/jobs/{ANY_JOB}/items", P.MEMBERS_READ, 404),
-    Route("POST", f"/members/v1/jobs/{ANY_JOB}/withdraw", P.MEMBERS_INVITE, 404),
-    Route("POST", f"/members/v1/tasks/{ANY_JOB}/close", P.MEMBERS_WRITE, 404),
+    Route("GET", "/members/v1/tenant", Permission.TENANT_READ, 200),
+    Route("PATCH", "/members/v1/tenant", Permission.TENANT_WRITE, 200, {"name": "Acme"}, if_match=True),
+    Route("GET", "/members/v1/seats", Permission.MEMBERS_READ, 200),
+    Route("GET", "/members/v1/tasks", Permission.MEMBERS_READ, 200),
+    Route("GET", MEMBERS, Permission.MEMBERS_READ, 200),
+    Route("POST", MEMBERS, Permission.MEMBERS_WRITE, 201, {"login_name": "eve", "display_name": "Eve"}),
+    Route("GET", MEMBERS + "/{id}", Permission.MEMBERS_READ, 200),
+    Route("PATCH", MEMBERS + "/{id}", Permission.MEMBERS_WRITE, 200, {"display_name": "Robert"}, if_match=True),
+    Route("DELETE", MEMBERS + "/{id}", Permission.MEMBERS_DELETE, 200, if_match=True),
+    Route("POST", MEMBERS + "/{id}/restore", Permission.MEMBERS_DELETE, 409),
+    Route("POST", MEMBERS + "/{id}/invite", Permission.MEMBERS_INVITE, 200),
+    Route("POST", MEMBERS + "/{id}/readdress", Permission.MEMBERS_INVITE, 409, {"email": "b@example.org"}),
+    Route("PUT", MEMBERS + "/{id}/presets", Permission.MEMBERS_INVITE, 200, {"tags": ["new"]}, if_match=True),
+    Route("POST", MEMBERS + "/{id}/local-access", Permission.MEMBERS_CREDENTIALS, 422),
+    Route("POST", MEMBERS + "/{id}/revoke", Permission.MEMBERS_REVOKE, 409),
+    Route("POST", MEMBERS + "/{id}/lock", Permission.MEMBERS_LOCK, 200),
+    Route("POST", MEMBERS + "/{id}/unlock", Permission.MEMBERS_LOCK, 409),
+    Route("POST", MEMBERS + "/{id}/deactivate", Permission.MEMBERS_DEACTIVATE, 200),
+    Route("POST", MEMBERS + "/{id}/reactivate", Permission.MEMBERS_DEACTIVATE, 409),
+    Route(
+        "PUT",
+        MEMBERS + "/{id}/dates",
+        Permission.MEMBERS_WRITE,
+        200,
+        {"starts_at": None, "ends_at": None},
+        if_match=True,
+    ),
+    Route("GET", MEMBERS + "/{id}/history", Permission.HISTORY_READ, 200),
+    Route("POST", "/members/v1/bulk/invite", Permission.MEMBERS_INVITE, 202, {"ids": ["{id}"]}),
+    Route("POST", "/members/v1/bulk/revoke", Permission.MEMBERS_REVOKE, 202, {"ids": ["{id}"]}),
+    Route("GET", f"/members/v1/jobs/{ANY_JOB}", Permission.MEMBERS_READ, 404),
+    Route("GET", f"/members/v1/jobs/{ANY_JOB}/items", Permission.MEMBERS_READ, 404),
+    Route("POST", f"/members/v1/jobs/{ANY_JOB}/withdraw", Permission.MEMBERS_INVITE, 404),
+    Route("POST", f"/members/v1/tasks/{ANY_JOB}/close", Permission.MEMBERS_WRITE, 404),
 ]
 
 
@@ -70,7 +77,7 @@ async def test_four_callers(as_: As, acme: uuid.UUID, globex: uuid.UUID, route: 
 
     assert (await call(None))[0] == 401
     assert (await call("operator"))[0] == 401
-    assert (await call(frozenset(P) - {route.right}, acme))[0] == 403
+    assert (await call(frozenset(Permission) - {route.right}, acme))[0] == 403
     if "{id}" in route.path:
         outsider = await call("owner", globex)
         assert outsider[0] == 404
