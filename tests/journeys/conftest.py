@@ -34,7 +34,7 @@ def operator(stack: Stack) -> Operator:
     return Operator.create(stack, address, password)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def visitor(stack: Stack) -> Iterator[Callable[[], Visitor]]:
     """visitor(): somebody new, with an empty browser."""
     opened: list[Visitor] = []
@@ -48,6 +48,6 @@ def visitor(stack: Stack) -> Iterator[Callable[[], Visitor]]:
         one.__exit__()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world(stack: Stack, operator: Operator, visitor: Callable[[], Visitor]) -> World:
     return World(stack, operator, visitor)

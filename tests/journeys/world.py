@@ -1,6 +1,5 @@
 """The people of the journeys, and what they commonly do."""
 
-import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -23,13 +22,10 @@ class Operator(msgspec.Struct, frozen=True):
     def create(cls, stack: Stack, address: str, password: str) -> "Operator":
         """By the command line; the one-time password is replaced at the first sign-in."""
         printed = stack.control_centre("identity", "operators", "create", address)
-        once = re.search(r"password\W+(\S+)", printed, re.IGNORECASE)
-        totp = re.search(r"\b([A-Z2-7]{32,})\b", printed)
-        assert once, printed
-        assert totp, printed
+        shown = dict(line.split()[:2] for line in printed.splitlines())
         visitor = Visitor(stack.gateway, stack.addresses.mail)
-        visitor.sign_in_as_operator(address, once.group(1), totp.group(1), new_password=password)
-        return cls(address, password, totp.group(1), visitor)
+        visitor.sign_in_as_operator(address, shown["password"], shown["totp"], new_password=password)
+        return cls(address, password, shown["totp"], visitor)
 
     def ask(self, method: str, path: str, json: Any = None) -> Any:
         return self.visitor.ask(method, path, json)
