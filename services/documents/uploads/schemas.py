@@ -5,7 +5,14 @@ from msgspec import Meta, Struct
 
 from services.documents.documents.schemas import DocumentOut, FileIn
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hex")]
+Sha256 = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 in hex",
+        examples=["2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"],
+    ),
+]
 State = Literal["open", "checking", "quarantined", "refused", "done"]
 PartNumber = Annotated[int, Meta(ge=1, le=10_000)]
 
