@@ -25,25 +25,25 @@ from libs.common.stack.stack import Stack
 from libs.common.stack.state import write_private
 
 
-def run(folder: Path) -> int:
-    """The exit code: 0 after Ctrl-C, 1 after a failure."""
+def run(folder: Path, *, demo: bool = True) -> int:
+    """The exit code: 0 after Ctrl-C, 1 after a failure. demo: make the demo tenants, or find them again."""
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     parent = os.getppid()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, signal.default_int_handler)
     try:
         steps = Steps(console)
         with Stack.start(folder, say=steps) as stack:
-            steps("the demo")
-            demo = seed(stack)
+            people = _seed(stack, steps) if demo else Demo()
             steps.done()
             for service in stack.databases:
                 write_private(
                     stack.state.part("env") / f"{service}.json", json.dumps(stack.settings_of(service), indent=2)
                 )
-            write_private(stack.state.folder / "stack.json", json.dumps(describe(stack, demo), indent=2))
-            _show(console, stack, demo)
+            write_private(stack.state.folder / "stack.json", json.dumps(describe(stack, people), indent=2))
+            _show(console, stack, people)
             console.print("ready")
             try:
                 _watch(stack, parent)
@@ -88,6 +88,15 @@ def describe(stack: Stack, demo: Demo) -> dict[str, Any]:
     }
 
 
+def _seed(stack: Stack, steps: Steps) -> Demo:
+    steps("the demo")
+    try:
+        return seed(stack)
+    except Exception:
+        stack.require_alive()  # a process that died explains more than the request that failed
+        raise
+
+
 def _watch(stack: Stack, parent: int) -> None:
     """Until a process of ours dies, which raises PartFailed, or our parent does."""
     while os.getppid() == parent:
@@ -124,7 +133,3 @@ def _explain(console: Console, failure: PartFailed) -> None:
         console.print(f"[dim]{failure.log}:[/]")
         console.print(words, markup=False, style="dim")
     console.print(failure.remedy, markup=False)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

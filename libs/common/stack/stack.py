@@ -47,6 +47,7 @@ class Stack(Parts):
         return self.state.folder / "keys"
 
     def _start(self, environ: Mapping[str, str], durable: bool, say: Say) -> None:
+        (self.state.folder / "stack.json").unlink(missing_ok=True)  # of an earlier start; it comes when we are ready
         services = [Service(self.state, name) for name in SERVICES]
         wanted = environ.get("PORT", "")
         if wanted and not wanted.isdecimal():
