@@ -1,12 +1,15 @@
 """identity on its clone of a migrated database: events come in by hand, answers are read from the outbox."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
 from litestar import Litestar
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.consumers import Inlet
 from services.identity.app import create_app
@@ -60,3 +63,14 @@ def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor) -> As:
         return client_of(app, token_for(who, tenant, **claims) if who else None)
 
     return client
+
+
+@asynccontextmanager
+async def sweeper_of(world: World) -> AsyncIterator[AsyncEngine]:
+    """As the worker's sweeps look: by the sweep role, which sees due rows of all tenants and nothing else."""
+    url = make_url(world.doors.settings.database_sweep_url).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        yield engine
+    finally:
+        await engine.dispose()

@@ -79,7 +79,7 @@ async def decline(doors: TheDoors, data: JSONBody[CodeIn]) -> None:
     "/renew",
     permission=PUBLIC,
     guards=[web.require_own_page],
-    status_code=202,
+    status_code=204,
     summary="Ask for a new link; the answer is always the same",
     responses=problems(*_LINK),
 )

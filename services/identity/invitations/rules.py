@@ -21,6 +21,10 @@ from services.identity.memberships.tables import Membership
 from services.identity.tenants.rules import get_tenant
 
 
+MOST_GENERATIONS = 2**31 - 1
+"""What the column holds; a code that was not made by us may say anything."""
+
+
 class InvitationExpired(Gone):
     title = "This invitation has expired"
 
@@ -95,7 +99,7 @@ async def issue(session: AsyncSession, actor: Actor, membership: Membership, *, 
 async def open_link(session: AsyncSession, links: Links, code: str) -> Opened:
     """The session's tenant is the page's. Raises a LinkError for what we did not make, or not for this tenant."""
     claims = read_code(code)
-    if claims.tenant_id != session.info["tenant_id"]:
+    if claims.tenant_id != session.info["tenant_id"] or claims.generation > MOST_GENERATIONS:
         raise LinkNotValid
     key = (claims.tenant_id, claims.id, claims.generation)
     generation = await session.get(InvitationGeneration, key)

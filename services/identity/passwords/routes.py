@@ -18,7 +18,7 @@ from services.identity.web import CrossSite, TheBrowser, TheDoors, TheSecret
     "/password-resets",
     permission=PUBLIC,
     guards=[web.require_own_page],
-    status_code=202,
+    status_code=204,
     summary="Forgot password: the same answer for everybody",
     responses=problems(NotFound, TooMany, CrossSite),
 )

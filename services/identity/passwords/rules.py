@@ -16,6 +16,7 @@ from libs.common.links import LinkNotValid, Purpose, read_code
 from libs.common.passwords import check_password
 from libs.common.tokens import Actor
 from services.identity.doors import Doors
+from services.identity.invitations.rules import MOST_GENERATIONS
 from services.identity.local_credentials.tables import LocalCredential
 from services.identity.memberships import rules as memberships
 from services.identity.passwords.tables import PasswordReset
@@ -123,8 +124,10 @@ async def reset_password(doors: Doors, *, code: str, new: str) -> PasswordReset:
 
 async def _open(session: AsyncSession, doors: Doors, code: str) -> PasswordReset:
     claims = read_code(code)
+    if claims.tenant_id != PLATFORM or claims.generation > MOST_GENERATIONS:
+        raise LinkNotValid
     reset = await session.get(PasswordReset, (claims.id, claims.generation), populate_existing=True)
-    if reset is None or claims.tenant_id != PLATFORM:
+    if reset is None:
         raise LinkNotValid
     doors.links.verify_code(code, Purpose.PASSWORD_RESET, address=reset.address, deadline=reset.deadline)
     person = await session.get_one(Person, reset.person_id)
