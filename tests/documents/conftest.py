@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ async def settings(s3: S3Address, urls_of: UrlsOf) -> Settings:
         database_sweep_url=urls.sweep,
         database_operator_url=urls.operator,
         nats_url="nats://nobody@127.0.0.1:1",
-        keys_dir="/nowhere",  # type: ignore[arg-type]
+        keys_dir=Path("/nowhere"),
         public_url="http://control-centre.test",
         identity_url="http://127.0.0.1:1",
         s3_endpoint=s3.endpoint,
