@@ -17,7 +17,7 @@ def media_type_of(handler: BaseRouteHandler) -> str | None:
     return RequestEncodingType(kwarg.media_type).value if isinstance(kwarg, BodyKwarg) else "application/json"
 
 
-def require_media_type(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
+async def require_media_type(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     """App-level guard. Raises UnsupportedMediaType (415). No type at all is read as the right one."""
     if connection.scope.get("method") not in {"POST", "PUT", "PATCH", "DELETE"}:
         return

@@ -102,7 +102,9 @@ def routes(
     watched: Mapping[str, Callable[[], bool]] | None = None,
     told: Mapping[str, Check] | None = None,
 ) -> list[Router]:
-    """told: checks that do not decide. watched: work that must move, by name; true while it stands still (a worker that neither works nor idles)."""
+    """told: checks that do not decide. watched: work that must move, by name; true while it stands still (a worker that
+    neither works nor idles).
+    """
     readiness, information = Readiness(checks), Readiness(told or {})
     watching = dict(watched or {})
     if heart is not None:

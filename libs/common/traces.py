@@ -37,7 +37,8 @@ _tracer: Tracer = NoOpTracer()
 
 
 def configure(service: str, endpoint: str | None, exporter: "SpanExporter | None" = None) -> Callable[[], None]:
-    """Send spans to endpoint (OTLP over HTTP), or nowhere. Returns what flushes and ends it; call that at shutdown."""
+    """Send spans to endpoint (OTLP over HTTP), or nowhere. Returns what flushes and ends it, as the process's end
+    does."""
     global _tracer
     if not endpoint and exporter is None:
         _tracer = NoOpTracer()
@@ -47,7 +48,7 @@ def configure(service: str, endpoint: str | None, exporter: "SpanExporter | None
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
+    provider = TracerProvider(resource=Resource({"service.name": service}))
     if exporter is None:
         exporter = OTLPSpanExporter(endpoint=f"{str(endpoint).rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -1,12 +1,13 @@
 import asyncio
 import traceback
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 import structlog
 from httpx import ASGITransport, AsyncClient
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, Router, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,10 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from libs.common import logs, traces
+from libs.common.app import build_app
+from libs.common.auth import AUTHENTICATED
 from libs.common.request_context import API_CSP, RequestContext, client_ip
+from tests.conftest import ClientOf, CoreOf, TokenFor
 
 HEADERS = {
     "strict-transport-security": "max-age=63072000; includeSubDomains",
@@ -269,3 +273,17 @@ def _sender(sent: list[Message]) -> Send:
         sent.append(message)
 
     return send
+
+
+async def test_a_line_belongs_to_the_tenant_of_the_token(
+    core_of: CoreOf, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID
+) -> None:
+    @get("/members/v1/things", permission=AUTHENTICATED)
+    async def list_things() -> list[str]:
+        return []
+
+    app = build_app(await core_of("members"), [Router("/", route_handlers=[list_things])])
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await client_of(app, token_for("member", acme)).get("/members/v1/things")
+        await client_of(app).get("/members/v1/things")
+    assert [(line["status"], line.get("tenant_id")) for line in lines] == [(200, str(acme)), (401, None)]
