@@ -192,7 +192,7 @@ def run(command: Sequence[str], *, input: bytes = b"", **options: Any) -> tuple[
 
 def bare_environ() -> dict[str, str]:
     """What every process needs of ours; settings of the machine's owner (PG*, RCLONE_*, proxies) stay outside."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START")
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START")
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
