@@ -138,7 +138,7 @@ class Documented(InitPlugin, ReceiveRoutePlugin, StructSchemaPlugin):
         components["responses"] = dict(sorted(shared.items()))
         components["securitySchemes"] = {**_SCHEMES, **components.get("securitySchemes", {})}
         add_examples(schemas)
-        return cast(dict[str, Any], _tidy(_rename(document, schemas)))
+        return _rename(document, schemas)
 
 
 _SCHEMES = {
@@ -199,6 +199,7 @@ def _complete(
     for status, errors in _errors(handler, route, operation).items():
         responses[str(status)] = _response(status, errors, shared)
     operation["responses"] = dict(sorted(responses.items()))
+    _tidy(operation)
 
 
 def _errors(handler: HTTPRouteHandler, route: HTTPRoute, operation: dict[str, Any]) -> dict[int, list[type[AppError]]]:
@@ -297,11 +298,12 @@ def _rename(document: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]
     return cast(dict[str, Any], msgspec.json.decode(text))
 
 
-def _tidy(part: Any) -> Any:
+def _tidy(operation: dict[str, Any]) -> None:
     """Without what says nothing: defaults written out, empty headers."""
-    if isinstance(part, list):
-        return [_tidy(item) for item in part]
-    if not isinstance(part, dict):
-        return part
-    unsaid = {"deprecated": False, "allowEmptyValue": False, "allowReserved": False, "headers": {}}
-    return {key: _tidy(value) for key, value in part.items() if not (key in unsaid and value == unsaid[key])}
+    for part in (operation, *operation.get("parameters", [])):
+        for name in ("deprecated", "allowEmptyValue", "allowReserved"):
+            if part.get(name) is False:
+                del part[name]
+    for answer in operation["responses"].values():
+        if answer.get("headers") == {}:
+            del answer["headers"]
