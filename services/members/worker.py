@@ -1,10 +1,11 @@
-"""Put together here: which events the service consumes, which clocks it watches."""
+"""Put together here: which events the service consumes, which clocks it watches, what else it does."""
 
 from libs.common.consumers import on
 from libs.common.events import identity, notifier
 from libs.common.sweeps import Sweep
 from libs.common.worker import Worker
-from services.members.access import handlers
+from services.members import beat
+from services.members.access import admit, handlers
 from services.members.blocks import rules as blocks
 from services.members.bulk import work as bulk
 from services.members.settings import Settings
@@ -21,7 +22,8 @@ HANDLERS = (
     on(notifier.MessageChanged, handlers.note_mail),
 )
 SWEEPS = (Sweep("clocks", blocks.due, blocks.strike, every=5),)
+TASKS = (bulk.TASK, admit.TASK, beat.TASK)
 
 
 def create_worker(settings: Settings) -> Worker:
-    return Worker("members", settings, handlers=HANDLERS, sweeps=SWEEPS, tasks=[bulk.TASK])
+    return Worker("members", settings, handlers=HANDLERS, sweeps=SWEEPS, tasks=TASKS)

@@ -36,6 +36,11 @@ def ended(member: dict[str, Any], reason: Any, *, epoch: int = 0) -> identity.In
     return identity.InvitationEnded(invitation_id=id, member_id=id, epoch=epoch, generation=generation, reason=reason)
 
 
+def roles_of(member: dict[str, Any], *roles: str) -> identity.RolesChanged:
+    id = uuid.UUID(member["id"])
+    return identity.RolesChanged(member_id=id, epoch=0, roles=list(roles), permission_groups=[])
+
+
 def renewal(member: dict[str, Any]) -> identity.RenewalAsked:
     return identity.RenewalAsked(
         member_id=uuid.UUID(member["id"]), epoch=0, generation=member["invitation"]["generation"]
@@ -426,17 +431,16 @@ async def test_owners_are_not_touched_by_commands(as_: As, acme: uuid.UUID, answ
     admin = as_("admin", acme, id=me)
     bob = await tell(admin, await add(admin), "invite")
     await answers.accept(acme, bob)
-    roles = {"member_id": uuid.UUID(bob["id"]), "epoch": 0, "permission_groups": []}
-    await answers(acme, identity.RolesChanged(roles=["owner", "member"], **roles), version=5)
+    await answers(acme, roles_of(bob, "owner", "member"), version=5)
     for command in ("revoke", "lock", "deactivate"):
         assert (await tell(admin, bob, command, 409))["code"] == "is_owner"
     assert (await admin.delete(f"{MEMBERS}/{bob['id']}", headers={"If-Match": '"1"'})).json()["code"] == "is_owner"
     dates = {"starts_at": None, "ends_at": "2030-01-01T00:00:00Z"}
     refused = await admin.put(f"{MEMBERS}/{bob['id']}/dates", json=dates, headers={"If-Match": '"1"'})
     assert refused.json()["code"] == "is_owner"
-    await answers(acme, identity.RolesChanged(roles=["member"], **roles), version=4)  # older
+    await answers(acme, roles_of(bob, "member"), version=4)  # older
     assert (await tell(admin, bob, "lock", 409))["code"] == "is_owner"
-    await answers(acme, identity.RolesChanged(roles=["member"], **roles), version=6)
+    await answers(acme, roles_of(bob, "member"), version=6)
     await tell(admin, bob, "lock")
     assert allowed(await read(as_("admin", acme, id=uuid.UUID(bob["id"])), bob))["revoke"] == "is_self"
 

@@ -151,7 +151,8 @@ async def fill(migrate_url: str, tenant: uuid.UUID) -> None:
                 permission_groups, roles_av, holder, last_login_at, "column", guidance)
             SELECT $1, 1, 'l' || n, 'l' || n, 'Name ' || md5(n::text), 'name ' || md5(n::text),
                 'l' || n || '@example.org', 'l' || n || '@example.org', 1, 'present', 'none', false, false, 1, 0, 0, 0,
-                'mail', '{}', '{}', '{}', '{}', '{}', false, '{}', '{}', 0, 0, '1970-01-01', ($2::text[])[1 + n % 20], 'invite'
+                'mail', '{}', '{}', '{}', '{}', '{}', false, '{}', '{}', 0, 0, '1970-01-01',
+                ($2::text[])[1 + n % 20], 'invite'
             FROM generate_series(1, $3) AS n
             """,
             tenant,

@@ -1,6 +1,7 @@
 """Profiles: what may be entered, what is unique, who sees what."""
 
 import uuid
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -136,7 +137,7 @@ async def test_address_and_phone_are_for_those_who_may_see_them(as_: As, acme: u
     for text, by in (("hidden", admin), ("secret.ex", admin), ("777", admin)):
         assert [one["id"] for one in (await ok(by.get(MEMBERS, params={"text": text})))["items"]] == [bob["id"]]
         assert (await ok(counsellor.get(MEMBERS, params={"text": text})))["items"] == []
-    edit = {"json": {"email": "mine@example.org"}, "headers": {"If-Match": '"1"'}}
+    edit: dict[str, Any] = {"json": {"email": "mine@example.org"}, "headers": {"If-Match": '"1"'}}
     assert (await counsellor.patch(f"{MEMBERS}/{bob['id']}", **edit)).status_code == 403
     assert (await admin.patch(f"{MEMBERS}/{bob['id']}", **edit)).status_code == 200
     bulk = await counsellor.post("/members/v1/bulk/invite", json={"filter": {"email": "hidden@secret.example"}})

@@ -79,7 +79,7 @@ async def test_of_two_who_want_the_last_seat_exactly_one_gets_it(database: Datab
 
 async def stand_before(session: AsyncSession, id: uuid.UUID, door: Command) -> None:
     """She holds no seat and stands where this command would take one."""
-    facts = {
+    facts: dict[Command, dict[str, object]] = {
         access.invite: {"access": "none", "life": "present", "deactivated": False},
         blocks.reactivate: {"access": "active", "life": "present", "deactivated": True},
         deletion.restore: {"access": "active", "life": "marked_deleted", "deactivated": False},

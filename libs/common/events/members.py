@@ -99,3 +99,15 @@ class GroupMemberSaved(Event, frozen=True):
     group_id: UUID
     member_id: UUID
     inside: bool
+
+
+class WorkerBeat(Event, frozen=True):
+    """Every ten seconds, through outbox and relay like any event (tenant zero): while beats arrive, so do revocations.
+
+    identity mints no access token when the newest one it has consumed is over 30 seconds old.
+    """
+
+    name: ClassVar[str] = "members.worker.beat.v1"
+    counter: ClassVar[str] = "version"
+
+    at: datetime

@@ -96,7 +96,7 @@ async def send_invitation(
     assert member.email_key is not None  # noqa: S101 facts.refusal asks for an address
     grants.stand_for(actor, member, presets)
     await count_invited(session, held.tenant, member.email_key, now())
-    _open(member, "mail", timedelta(hours=hours) if hours else held.tenant.invitation_lasts)
+    open_invitation(member, "mail", timedelta(hours=hours) if hours else held.tenant.invitation_lasts)
     await hold.save(session, actor, held, fact, edited=edited)
 
 
@@ -123,7 +123,7 @@ async def open_local_access(session: AsyncSession, actor: Actor, member_id: UUID
     if not held.tenant.local_access:
         raise LocalAccessOff
     grants.stand_for(actor, held.member, Presets(roles=[Role.MEMBER]))
-    _open(held.member, "local", LOCAL_ACCESS_LASTS)
+    open_invitation(held.member, "local", LOCAL_ACCESS_LASTS)
     await hold.save(session, actor, held, "local_access_opened")
     return held.member
 
@@ -149,7 +149,8 @@ def end_access(member: Member) -> None:
     grants.clear(member)
 
 
-def _open(member: Member, way: str, lasts: timedelta) -> None:
+def open_invitation(member: Member, way: str, lasts: timedelta) -> None:
+    """A new generation; older links are dead, and nothing is known of its mail."""
     member.access, member.way = "invited", way
     member.generation += 1
     member.invited_at = now()

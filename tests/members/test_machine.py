@@ -1,0 +1,356 @@
+"""The facts machine driven at random on real PostgreSQL, with identity's answers late, repeated and out of order.
+
+A small model of identity accepts, lets expire, declines and ends; its answers lie in a bag and are taken out in any
+order, some of them twice. After every step: seats are the formula over facts, counters never fall, identity was told
+what is wanted, and the history explains every state.
+"""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select, update
+
+from libs.common.changes import Audit, Event, Outbox
+from libs.common.consumers import Received
+from libs.common.db import Database, now
+from libs.common.errors import AppError
+from libs.common.events import identity
+from libs.common.roles import Urls
+from services.members import facts as f
+from services.members.access import rules as access
+from services.members.blocks import rules as blocks
+from services.members.deletion import rules as deletion
+from services.members.facts import Facts
+from services.members.people.tables import Member
+from services.members.tenants.tables import Tenant
+from tests.conftest import UrlsOf
+from tests.members.conftest import Answers, make_tenant, staff
+from tests.members.test_races import add
+
+PEOPLE = st.integers(0, 2)
+COUNTERS = ("generation", "epoch", "cut", "access_version", "profile_version")
+
+
+class Identity:
+    """What identity would do with what it was told: at most one open generation, one membership an epoch."""
+
+    def __init__(self) -> None:
+        self.access_version = self.epoch = self.generation = 0
+        self.open: int | None = None
+        self.active = False
+
+    def hear(self, id: uuid.UUID, told: dict[str, Any]) -> list[Event]:
+        """Its answers. Older news is dropped."""
+        if told["access_version"] <= self.access_version:
+            return []
+        self.access_version = told["access_version"]
+        answers: list[Event] = []
+        if told["epoch"] > self.epoch:
+            if self.active:
+                answers.append(identity.MembershipEnded(member_id=id, epoch=self.epoch, holder=1))
+            if self.open is not None:
+                answers.append(self._ended(id, "revoked"))
+            self.epoch, self.open, self.active = told["epoch"], None, False
+        if told["want"] == "invited" and told["generation"] > self.generation:
+            self.generation = told["generation"]
+            if self.active:
+                answers.append(self._activated(id))
+            else:
+                if self.open is not None:
+                    answers.append(self._ended(id, "replaced"))
+                self.open = told["generation"]
+        return answers
+
+    def end(self, id: uuid.UUID, reason: Any) -> list[Event]:
+        """A click, or the clock, on the newest link."""
+        if self.open is None:
+            return []
+        answers: list[Event] = [self._ended(id, reason)]
+        self.open = None
+        if reason == "accepted":
+            self.active = True
+            answers.append(self._activated(id))
+        return answers
+
+    def _ended(self, id: uuid.UUID, reason: Any) -> Event:
+        generation = self.open or 0
+        return identity.InvitationEnded(
+            invitation_id=id, member_id=id, epoch=self.epoch, generation=generation, reason=reason
+        )
+
+    def _activated(self, id: uuid.UUID) -> Event:
+        return identity.MembershipActivated(
+            member_id=id, epoch=self.epoch, generation=self.generation, holder=1, way="mail"
+        )
+
+
+class Machine(RuleBasedStateMachine):
+    database: Database
+    run: Any  # a coroutine to its result
+
+    @initialize(seats=st.integers(1, 4))
+    def start(self, seats: int) -> None:
+        self.tenant = self.run(make_tenant(self.database, seats=seats))
+        self.actor = staff(self.tenant)
+        self.people = [self.run(add(self.database, self.actor, f"p{n}")) for n in range(3)]
+        self.identities = [Identity() for _ in self.people]
+        self.answers = Answers(self.database)
+        self.bag: list[Received[Any]] = []
+        self.news: list[tuple[int, dict[str, Any]]] = []
+        self.seen_events = 0
+        self.counters: dict[uuid.UUID, tuple[int, ...]] = {}
+
+    # Commands
+
+    @rule(who=PEOPLE, name=st.sampled_from(["invite", "revoke", "unlock", "deactivate", "reactivate", "restore"]))
+    def command(self, who: int, name: str) -> None:
+        commands: dict[str, Any] = {
+            "invite": access.invite,
+            "revoke": access.revoke,
+            "unlock": blocks.unlock,
+            "deactivate": blocks.deactivate,
+            "reactivate": blocks.reactivate,
+            "restore": deletion.restore,
+        }
+        self.do(who, commands[name])
+
+    @rule(who=PEOPLE, hours=st.sampled_from([None, 1]))
+    def lock(self, who: int, hours: int | None) -> None:
+        until = now() + timedelta(hours=hours) if hours else None
+        self.do(who, lambda session, actor, id: blocks.lock(session, actor, id, until=until, reason="r"))
+
+    @rule(who=PEOPLE, number=st.integers(0, 9))
+    def readdress(self, who: int, number: int) -> None:
+        email = f"new{number}@example.org"
+        self.do(who, lambda session, actor, id: access.readdress(session, actor, id, email=email))
+
+    @rule(who=PEOPLE)
+    def mark_deleted(self, who: int) -> None:
+        version = self.row(who).version
+        self.do(who, lambda session, actor, id: deletion.mark_deleted(session, actor, id, version=version))
+
+    @rule(who=PEOPLE, starts=st.sampled_from([None, -2, 2]), ends=st.sampled_from([None, -1, 3]))
+    def set_dates(self, who: int, starts: int | None, ends: int | None) -> None:
+        version = self.row(who).version
+        days = [None if n is None else now() + timedelta(days=n) for n in (starts, ends)]
+        self.do(
+            who,
+            lambda session, actor, id: blocks.set_dates(
+                session, actor, id, starts_at=days[0], ends_at=days[1], version=version
+            ),
+        )
+
+    @rule(who=PEOPLE)
+    def time_passes(self, who: int) -> None:
+        """Whatever would be due next for her is due now."""
+        past = now() - timedelta(seconds=1)
+        member = self.row(who)
+        if member.due_at is None:
+            return
+        moved = {
+            name: past
+            for name in ("locked_until", "starts_at", "ends_at", "login_due_at")
+            if getattr(member, name) == member.due_at
+        }
+
+        async def strike() -> None:
+            async with self.database.session(self.tenant) as session:
+                await session.execute(update(Member).where(Member.id == member.id).values(**moved, due_at=past))
+            async with self.database.session(self.tenant) as session:
+                await blocks.strike(session, self.tenant, member.id)
+
+        self.run(strike())
+        self.collect()
+
+    # identity
+
+    @precondition(lambda self: self.news)
+    @rule(data=st.data())
+    def identity_hears(self, data: st.DataObject) -> None:
+        """One of the events, not always the oldest, and perhaps not for the last time."""
+        who, told = self.news[data.draw(st.integers(0, len(self.news) - 1))]
+        if data.draw(st.booleans()):
+            self.news.remove((who, told))
+        self.put(self.identities[who].hear(self.people[who], told))
+
+    @rule(who=PEOPLE, reason=st.sampled_from(["accepted", "accepted", "expired", "declined"]))
+    def somebody_clicks(self, who: int, reason: str) -> None:
+        self.put(self.identities[who].end(self.people[who], reason))
+
+    @precondition(lambda self: self.bag)
+    @rule(data=st.data())
+    def an_answer_arrives(self, data: st.DataObject) -> None:
+        received = self.bag[data.draw(st.integers(0, len(self.bag) - 1))]
+        if data.draw(st.booleans()):
+            self.bag.remove(received)
+        self.run(self.answers.deliver(received))
+        self.collect()
+
+    @precondition(lambda self: self.news or self.bag)
+    @rule()
+    def all_is_quiet(self) -> None:
+        """Every event arrives in the end: then members and identity agree."""
+        while self.news or self.bag:
+            while self.news:
+                who, told = self.news.pop()
+                self.put(self.identities[who].hear(self.people[who], told))
+            while self.bag:
+                self.run(self.answers.deliver(self.bag.pop()))
+                self.collect()
+        for who, peer in enumerate(self.identities):
+            member = self.row(who)
+            assert peer.access_version == member.access_version
+            assert peer.epoch == member.epoch
+            assert peer.active == (member.access == "active")
+            assert (peer.open is not None) == (member.access == "invited")
+            assert peer.open in (None, member.generation)
+
+    # What always holds
+
+    @invariant()
+    def seats_are_the_formula(self) -> None:
+        if not hasattr(self, "people"):
+            return
+        tenant, members = self.rows()
+        held = [f.seat(member.facts) for member in members]
+        assert (tenant.seats_used, tenant.seats_reserved) == (held.count("used"), held.count("reserved"))
+        assert tenant.seats_used + tenant.seats_reserved <= tenant.seat_limit
+
+    @invariant()
+    def the_row_says_what_follows_from_its_facts(self) -> None:
+        for member in self.rows()[1] if hasattr(self, "people") else ():
+            assert member.column == f.column(member.facts)
+            assert member.guidance == f.guidance(member.facts, member.mail_state).code
+
+    @invariant()
+    def counters_never_fall(self) -> None:
+        for member in self.rows()[1] if hasattr(self, "people") else ():
+            found = tuple(getattr(member, name) for name in COUNTERS)
+            before = self.counters.get(member.id, found)
+            assert all(new >= old for new, old in zip(found, before, strict=True))
+            self.counters[member.id] = found
+
+    @invariant()
+    def the_history_explains_every_state(self) -> None:
+        """Each entry begins where the last one ended, and the last one ends where she stands."""
+        if not hasattr(self, "people"):
+            return
+        audit, members = self.run(self.load_audit()), self.rows()[1]
+        for member in members:
+            told = Facts()
+            for entry in audit.get(member.id, []):
+                for name, (was, becomes) in ((entry or {}).get("changed") or {}).items():
+                    if name not in _MOVED:
+                        assert plain(getattr(told, name)) == was, (name, entry)
+                    told = _set(told, name, becomes)
+            for name in Facts.__struct_fields__:
+                if name not in _MOVED:
+                    assert plain(getattr(told, name)) == plain(getattr(member.facts, name)), name
+
+    # Helpers
+
+    def do(self, who: int, command: Any) -> None:
+        async def act() -> None:
+            try:
+                async with self.database.session(self.tenant) as session:
+                    await command(session, self.actor, self.people[who])
+            except AppError:
+                pass
+
+        self.run(act())
+        self.collect()
+
+    def put(self, events: list[Event]) -> None:
+        for event in events:
+            self.bag.append(
+                Received(
+                    id=uuid.uuid4(),
+                    tenant_id=self.tenant,
+                    time=now(),
+                    row_id=uuid.uuid4(),
+                    row_version=0,
+                    data=event,
+                    traceparent=None,
+                )
+            )
+
+    def collect(self) -> None:
+        """What members has told identity since the last look."""
+
+        async def load() -> list[Outbox]:
+            async with self.database.session(self.tenant) as session:
+                query = select(Outbox).where(Outbox.type == "members.member.access.v1").order_by(Outbox.sequence)
+                return list(await session.scalars(query))
+
+        rows = self.run(load())
+        self.news += [
+            (self.people.index(row.row_id), row.data) for row in rows[self.seen_events :] if row.row_id in self.people
+        ]
+        self.seen_events = len(rows)
+
+    def rows(self) -> tuple[Tenant, list[Member]]:
+        async def load() -> tuple[Tenant, list[Member]]:
+            async with self.database.session(self.tenant) as session:
+                tenant = (await session.scalars(select(Tenant))).one()
+                return tenant, list(await session.scalars(select(Member).order_by(Member.id)))
+
+        return self.run(load())  # type: ignore[no-any-return]
+
+    def row(self, who: int) -> Member:
+        return next(member for member in self.rows()[1] if member.id == self.people[who])
+
+    async def load_audit(self) -> dict[uuid.UUID, list[dict[str, Any] | None]]:
+        found: dict[uuid.UUID, list[dict[str, Any] | None]] = {}
+        async with self.database.session(self.tenant) as session:
+            for row in await session.scalars(select(Audit).order_by(Audit.sequence)):
+                found.setdefault(row.row_id, []).append(row.details)
+        return found
+
+
+# time_passes moves these behind the history's back, as no clock does.
+_MOVED = ("locked_until", "starts_at", "ends_at", "login_due_at")
+
+
+def plain(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
+
+
+def _set(facts: Facts, name: str, value: Any) -> Facts:
+    return msgspec.structs.replace(facts, **{name: value})
+
+
+def test_the_facts_machine(urls_of: UrlsOf) -> None:
+    """R-03, R-04, R-08, R-25, E-14: whatever happens in whatever order, twice or late, no invariant is violated."""
+    with asyncio.Runner() as runner:
+        urls: Urls = runner.run(urls_of("members"))  # type: ignore[arg-type]
+
+        class Driven(Machine):
+            database = Database(urls.app)
+            run = staticmethod(runner.run)
+
+        try:
+            run_state_machine_as_test(
+                Driven,
+                settings=settings(
+                    max_examples=25,
+                    stateful_step_count=30,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                    print_blob=True,
+                ),
+            )
+        finally:
+            runner.run(Driven.database.close())
