@@ -88,7 +88,8 @@ def _text(schema: Mapping[str, Any], name: str) -> str | None:
     if schema.get("format") in _BY_FORMAT:
         return _BY_FORMAT[schema["format"]]
     pattern = re.compile(schema.get("pattern", ""))
-    for text in (_BY_NAME.get(name, "Example"), *_TEXTS):
+    for text in (_BY_NAME.get(name, "Example"), *_TEXTS, "example-" * 8, "A1b2" * 16):
+        text = text[: schema["maxLength"]] if len(text) > 60 and "maxLength" in schema else text
         if schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", 1000) and pattern.search(text):
             return text
     return None
