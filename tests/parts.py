@@ -21,9 +21,18 @@ from libs.common.stack.parts import Parts
 _running = contextlib.ExitStack()
 
 
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """For a stack. Not in pytest's own, which every other run closes to all but us: PostgreSQL gives up root's rights
+    and still has to reach its files.
+    """
+    with tempfile.TemporaryDirectory(prefix="control-centre-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def start() -> None:
-    directory = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="control-centre-")))
-    directory.chmod(0o755)  # PostgreSQL gives up root's rights and still has to reach its own folder
+    directory = _running.enter_context(folder())
     parts = _running.enter_context(Parts.start(directory / "parts", durable=False))
     where = parts.addresses
     keys.ensure_keys(directory / "keys")
@@ -39,15 +48,6 @@ def start() -> None:
 
 def stop() -> None:
     _running.close()
-
-
-@contextlib.contextmanager
-def folder() -> Iterator[Path]:
-    """For a stack. Not in pytest's own folder: every other run closes that to all but us, and PostgreSQL, where we are
-    root, is somebody else.
-    """
-    with tempfile.TemporaryDirectory(prefix="control-centre-") as directory:
-        yield Path(directory)
 
 
 def free_port() -> int:

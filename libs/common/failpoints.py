@@ -3,7 +3,8 @@
     control-centre --failpoint after_publish_before_mark work members      (or FAILPOINT=… in the environment)
 
 A failpoint does nothing unless its process was started with its name: the command line arms it once, before anything
-runs. `name:3` dies at the third passage. The process kills itself with SIGKILL, as a power cut would.
+runs. `name:3` dies at the third passage; `name:signal` at the first one after SIGUSR1, so that the start is over.
+The process kills itself with SIGKILL, as a power cut would.
 
 after_record_before_commit      a change is written, not committed
 after_commit_before_answer      it is committed, nobody has been told, not even the relay
@@ -26,9 +27,13 @@ _armed: dict[str, int] = {}
 
 
 def arm(name: str) -> None:
-    """Arm `name` or `name:passage`. Called by the command line at process start, never by the product."""
+    """`name`, `name:passage` or `name:signal`. Called by the command line at process start, never by the product."""
     place, _, passage = name.partition(":")
-    _armed[place] = int(passage or 1)
+    if passage == "signal":
+        _armed[place] = 0
+        signal.signal(signal.SIGUSR1, lambda *_: _armed.update({place: 1}))
+    else:
+        _armed[place] = int(passage or 1)
 
 
 def arm_from(environ: Mapping[str, str]) -> None:

@@ -21,10 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    with (
-        parts.folder() as folder,
-        Stack.start(folder, environ={"PORT": str(parts.free_port())}, durable=False) as stack,
-    ):
+    environ = {"PORT": str(parts.free_port())}
+    with parts.folder() as folder, Stack.start(folder, environ=environ, durable=False) as stack:
         yield stack
 
 
