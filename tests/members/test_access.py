@@ -288,6 +288,17 @@ async def test_who_is_revoked_comes_back_with_no_more_than_the_next_invitation_g
     assert again["presets"]["tags"] == []
 
 
+async def test_a_lapsed_invitation_is_not_turned_to_another_mailbox(as_: As, acme: uuid.UUID, answers: Answers) -> None:
+    """R-09, D-21: otherwise an admin could become owner by *send me a new link*."""
+    owner, admin = as_("owner", acme), as_("admin", acme)
+    bob = await tell(owner, await add(owner), "invite", presets={"roles": ["owner"]})
+    assert (await tell(admin, bob, "readdress", 403, email="mine@example.org"))["code"] == "may_not_grant"
+    await answers(acme, ended(bob, "expired"))
+    edit: dict[str, Any] = {"json": {"email": "mine@example.org"}, "headers": {"If-Match": '"1"'}}
+    assert (await admin.patch(f"{MEMBERS}/{bob['id']}", **edit)).json()["code"] == "may_not_grant"
+    assert (await owner.patch(f"{MEMBERS}/{bob['id']}", **edit)).status_code == 200
+
+
 async def test_local_access_is_for_people_without_an_address(as_: As, acme: uuid.UUID, database: Database) -> None:
     """T-11: 72 hours, no mail, no other right; the tenant may switch it off."""
     admin = as_("admin", acme)
@@ -338,6 +349,17 @@ async def test_staff_are_asked_where_a_lapsed_invitation_cannot_be_sent(
     assert (task["kind"], task["member_id"]) == ("renewal_asked", bob["id"])
     assert (await read(admin, bob))["access"] == "expired"
     await ok(admin.post(f"/members/v1/tasks/{task['id']}/close"), 204)
+    assert (await ok(admin.get("/members/v1/tasks")))["items"] == []
+
+
+async def test_inviting_settles_the_task_that_asked_for_it(as_: As, database: Database, answers: Answers) -> None:
+    tenant = await make_tenant(database, renewal_allowed=False)
+    admin = as_("admin", tenant)
+    bob = await tell(admin, await add(admin), "invite")
+    await answers(tenant, ended(bob, "expired"))
+    await answers(tenant, renewal(bob))
+    assert len((await ok(admin.get("/members/v1/tasks")))["items"]) == 1
+    await tell(admin, bob, "invite")
     assert (await ok(admin.get("/members/v1/tasks")))["items"] == []
 
 

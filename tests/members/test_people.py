@@ -24,6 +24,11 @@ async def test_a_login_name_is_enough(as_: As, acme: uuid.UUID) -> None:
     assert (told["display_name"], told["access"]) == ("Blauer Wal", "none")
 
 
+async def test_names_of_signs_only_are_names(as_: As, acme: uuid.UUID) -> None:
+    told = await ok(as_("admin", acme).post(MEMBERS, json={"login_name": "* *", "display_name": "- -"}), 201)
+    assert told["login_name"] == "* *"
+
+
 async def test_a_tenant_may_ask_for_an_address(as_: As, database: Database) -> None:
     """A-13"""
     admin = as_("admin", await make_tenant(database, email_required=True))

@@ -27,14 +27,14 @@ def stand_for(actor: Actor, member: Member, presets: Presets | None = None) -> N
     if actor.kind in ("system", "operator") and presets is None:
         return
     if presets is not None:
-        _require_may_grant(actor, member)  # what is taken away, too
+        require_may_grant(actor, member)  # what is taken away, too
         member.preset_roles = sorted({Role.MEMBER, *presets.roles})
         member.preset_permission_groups = sorted(set(presets.permission_groups))
         member.preset_groups = sorted(set(presets.groups))
         member.preset_tags = sorted(set(presets.tags))
     elif not member.preset_roles:
         member.preset_roles = [Role.MEMBER]
-    _require_may_grant(actor, member)
+    require_may_grant(actor, member)
     roles, groups = _given(member)
     member.granted_by = actor.id
     member.granted_rights = sorted((rights_of(roles, groups) | _to_make_staff(roles)) & actor.rights)
@@ -47,7 +47,8 @@ def clear(member: Member) -> None:
     member.granted_by, member.granted_rights = None, []
 
 
-def _require_may_grant(actor: Actor, member: Member) -> None:
+def require_may_grant(actor: Actor, member: Member) -> None:
+    """Raises MayNotGrant where the invitation gives, or gave, what the actor could not give."""
     if not may_grant(actor.rights, *_given(member)):
         raise MayNotGrant(roles=member.preset_roles, permission_groups=member.preset_permission_groups)
 

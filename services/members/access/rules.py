@@ -18,6 +18,7 @@ from services.members.facts import Action, refusal
 from services.members.hold import Held
 from services.members.people.rules import Profile, add_member, set_address
 from services.members.people.tables import Member
+from services.members.tasks.rules import settle_tasks
 
 LOCAL_ACCESS_LASTS: Final = timedelta(hours=72)
 
@@ -98,6 +99,8 @@ async def send_invitation(
     await count_invited(session, held.tenant, member.email_key, now())
     open_invitation(member, "mail", timedelta(hours=hours) if hours else held.tenant.invitation_lasts)
     await hold.save(session, actor, held, fact, edited=edited)
+    if member.generation > 1:
+        await settle_tasks(session, member, "renewal_asked")
 
 
 async def edit_presets(

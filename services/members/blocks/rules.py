@@ -14,6 +14,7 @@ from services.members.facts import Action, outside_of
 from services.members.people.rules import require_in_order
 from services.members.people.tables import Member
 from services.members.refusals import IsOwner
+from services.members.tasks.rules import settle_tasks
 
 
 class NotInFuture(Unprocessable):
@@ -75,6 +76,7 @@ async def reactivate(session: AsyncSession, actor: Actor, member_id: UUID) -> Me
         member.reactivated_at = now()
         member.login_due_at = member.reactivated_at + timedelta(hours=held.tenant.reactivation_hours)
     await hold.save(session, actor, held, "reactivated")
+    await settle_tasks(session, member, "seat_missing")
     return member
 
 

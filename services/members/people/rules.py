@@ -15,7 +15,7 @@ from libs.common.permissions import Permission
 from libs.common.text import canonical_address
 from libs.common.tokens import Actor
 from services.members import hold
-from services.members.access.presets import Presets, stand_for
+from services.members.access.presets import Presets, require_may_grant, stand_for
 from services.members.facts import Action, outside_of
 from services.members.hold import Held
 from services.members.people import names
@@ -89,7 +89,7 @@ async def edit_member(
     """changed: fields of Profile. Who has a person keeps signing in by the person's own address (R-19).
 
     Raises InvitationOpen for another address while an invitation is open: readdress it. Forbidden for e-mail and phone
-    without the right to see them.
+    without the right to see them, MayNotGrant, and what add_member raises.
     """
     held = await hold.hold(session, actor, member_id, Action.EDIT, version=version)
     member, before = held.member, profile_of(held.member)
@@ -99,8 +99,8 @@ async def edit_member(
     if (profile.email, profile.phone) != (before.email, before.phone):
         if Permission.MEMBERS_CONTACT not in actor.rights:
             raise Forbidden(permission=Permission.MEMBERS_CONTACT)
-        if profile.email != before.email and member.access == "invited":
-            raise InvitationOpen(instead="readdress")
+        if profile.email != before.email:
+            _require_may_redirect(actor, member)
     for name, value in _columns(profile).items():
         setattr(member, name, value)
     await _require_free(session, actor, held.tenant, member)
@@ -108,6 +108,16 @@ async def edit_member(
     await _index(session, member)
     await hold.save(session, actor, held, "edited", edited=_edited(before, profile))
     return member
+
+
+def _require_may_redirect(actor: Actor, member: Member) -> None:
+    """An open invitation is readdressed, not edited. A lapsed one may be renewed by whoever reads that mail: so only he
+    who could give what it presets says where that is.
+    """
+    if member.access == "invited":
+        raise InvitationOpen(instead="readdress")
+    if member.access != "active":
+        require_may_grant(actor, member)
 
 
 def require_in_order(starts_at: datetime | None, ends_at: datetime | None) -> None:
@@ -118,7 +128,7 @@ def require_in_order(starts_at: datetime | None, ends_at: datetime | None) -> No
 async def set_address(session: AsyncSession, actor: Actor, held: Held, email: str) -> None:
     """Another address on the same member, for readdress. Raises EmailTaken or AlreadyMember, AddressMalformed."""
     member = held.member
-    member.email, member.email_key = email, canonical_address(email)
+    member.email, member.email_key = email.strip(), canonical_address(email)
     await _require_free(session, actor, held.tenant, member)
     member.version += 1
     await _index(session, member)
@@ -136,11 +146,13 @@ def profile_of(member: Member) -> Profile:
 
 
 def _columns(profile: Profile) -> dict[str, object]:
+    email = profile.email.strip() if profile.email else None
     return {
         **msgspec.structs.asdict(profile),
+        "email": email,
         "login_key": names.login_key(profile.login_name),
         "name_key": names.sort_key(profile.display_name),
-        "email_key": canonical_address(profile.email) if profile.email else None,
+        "email_key": canonical_address(email) if email else None,
     }
 
 
@@ -180,4 +192,5 @@ async def _index(session: AsyncSession, member: Member) -> None:
     rows = [
         {**about, "token": token, "contact": kind} for kind, found in ((False, own), (True, contact)) for token in found
     ]
-    await session.execute(insert(MemberToken), rows)
+    if rows:
+        await session.execute(insert(MemberToken), rows)

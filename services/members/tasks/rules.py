@@ -1,10 +1,10 @@
-"""Tasks: opened once for each kind and member, closed by hand."""
+"""Tasks: opened once for each kind and member, closed by hand or by the command that was missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,12 @@ async def open_task(session: AsyncSession, member: Member, kind: str, *, due_at:
     """Nothing happens where one of this kind is open."""
     values = {"tenant_id": member.tenant_id, "member_id": member.id, "kind": kind, "due_at": due_at or now()}
     await session.execute(insert(Task).values(values).on_conflict_do_nothing())
+
+
+async def settle_tasks(session: AsyncSession, member: Member, kind: str) -> None:
+    """The command that the task asked for was given."""
+    mine = update(Task).where(Task.member_id == member.id, Task.kind == kind, Task.closed_at.is_(None))
+    await session.execute(mine.values(closed_at=now()))
 
 
 async def list_tasks(session: AsyncSession, *, after: UUID | None, limit: int) -> Sequence[tuple[Task, str]]:
