@@ -2,15 +2,12 @@
 
 import structlog
 from jinja2.exceptions import TemplateError
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.text import plain_name
 from services.notifier.mail_settings.brand import brand
-from services.notifier.mail_settings.tables import MailSettings
+from services.notifier.mail_settings.rules import find_settings, sender_name_of
 from services.notifier.messages.house import House
 from services.notifier.messages.tables import Body, Message
-from services.notifier.strings import words
 from services.notifier.templates import layout
 from services.notifier.templates.catalog import KINDS
 from services.notifier.templates.language import RenderingTooLarge
@@ -28,7 +25,7 @@ class NotRendered(Exception):
 async def write_body(session: AsyncSession, message: Message, house: House) -> Body:
     """Added to the session, with the template's version noted on the message. Raises NotRendered."""
     tenant = await find_tenant(session, message.tenant_id)
-    settings = await session.scalar(select(MailSettings).where(MailSettings.tenant_id == message.tenant_id))
+    settings = await find_settings(session)
     source = await published_source(session, message.template, message.locale)
     zone = tenant.time_zone if tenant else "UTC"
     try:
@@ -47,7 +44,7 @@ async def write_body(session: AsyncSession, message: Message, house: House) -> B
     body = Body(
         tenant_id=message.tenant_id,
         message_id=message.id,
-        sender_name=plain_name((settings and settings.sender_name) or "") or words(message.locale)["layout.product"],
+        sender_name=sender_name_of(settings, message.locale),
         reply_to=settings.reply_to if settings else None,
         subject=written.subject,
         text=laid.text,

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from libs.common.events.subjects import SERVICES
+from services.notifier.strings import words
 from services.notifier.templates.language import Kind
 
 Category = Literal["security", "transactional"]
@@ -19,12 +21,14 @@ Group = Literal["invitation", "removal", "deletion", "other"]
 
 Name = Literal[
     "invitation", "password_reset", "password_changed", "access_removed", "deletion_marked", "member_erased",
-    "direct_message",
+    "direct_message", "template_test",
 ]  # fmt: skip
 
 
 class MailKind(msgspec.Struct, frozen=True):
-    """required: what the body must show exactly once, whatever the values are. in_subject: the same for the subject."""
+    """required: what the body must show exactly once, whatever the values are. in_subject: the same for the subject,
+    which may name nothing else: names of people and tenants stay out of headers (R-28).
+    """
 
     name: Name
     category: Category
@@ -33,12 +37,7 @@ class MailKind(msgspec.Struct, frozen=True):
     required: tuple[str, ...] = ()
     in_subject: tuple[str, ...] = ()
     own_text: bool = True
-    """Tenants may write their own version."""
-
-    @property
-    def subject_variables(self) -> Mapping[str, Kind]:
-        """Names stay out of headers (R-28)."""
-        return {name: self.variables[name] for name in self.in_subject}
+    """Tenants may write their own version. A person's mail belongs to no tenant."""
 
 
 _COMMON: Mapping[str, Kind] = {"tenant_name": "name", "name": "name"}
@@ -48,8 +47,8 @@ KINDS: Mapping[str, MailKind] = {
     kind.name: kind
     for kind in (
         MailKind("invitation", "security", "invitation", {**_COMMON, **_LINK}, required=("action",)),
-        MailKind("password_reset", "security", "other", {**_COMMON, **_LINK}, required=("action",)),
-        MailKind("password_changed", "security", "other", {**_COMMON, "at": "time"}),
+        MailKind("password_reset", "security", "other", {**_COMMON, **_LINK}, required=("action",), own_text=False),
+        MailKind("password_changed", "security", "other", {**_COMMON, "at": "time"}, own_text=False),
         MailKind("access_removed", "security", "removal", _COMMON),
         MailKind("deletion_marked", "security", "deletion", _COMMON),
         MailKind("member_erased", "transactional", "other", {**_COMMON, "certificate": "text", "services": "list"}),
@@ -61,6 +60,8 @@ KINDS: Mapping[str, MailKind] = {
             required=("message",),
             in_subject=("subject",),
         ),
+        # Its body is the text that is tried out, written when it is queued (preview.py).
+        MailKind("template_test", "transactional", "other", {}, own_text=False),
     )
 }
 
@@ -70,15 +71,15 @@ _SAMPLES: Mapping[str, object] = {
     "deadline": datetime(2026, 12, 24, 16, 5, tzinfo=UTC),
     "at": datetime(2026, 11, 21, 9, 30, tzinfo=UTC),
     "certificate": "0199a3f0-0000-7000-8000-000000000000",
-    "services": ["members", "identity", "documents", "notifier"],
     "subject": "Termin am Donnerstag / Our meeting on Thursday",
     "message": "Liebe Kim,\n\nder Termin am Donnerstag beginnt erst um 17 Uhr.\n\nViele Grüße",
 }
 
 
-def sample(kind: MailKind) -> dict[str, object]:
+def sample(kind: MailKind, locale: str) -> dict[str, object]:
     """Values for previews and test mails."""
-    return {name: _SAMPLES[name] for name in kind.variables if name != "action"}
+    own = {"services": [words(locale)[f"service.{name}"] for name in SERVICES]}
+    return {name: own.get(name, _SAMPLES.get(name)) for name in kind.variables if name != "action"}
 
 
 class Source(msgspec.Struct, frozen=True):
