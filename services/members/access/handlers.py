@@ -78,7 +78,7 @@ async def restore_owner(session: AsyncSession, event: Received[identity.Suspensi
         return
     member.life, member.deleted_until, member.access = "present", None, "active"
     member.locked, member.locked_until, member.lock_reason = False, None, None
-    member.deactivated, member.outside, member.ends_at = False, None, None
+    member.deactivated, member.outside, member.starts_at, member.ends_at = False, None, None, None
     member.roles = sorted({*member.roles, "owner"})
     await hold.save(session, _system(event), held, "suspension_refused", over_limit=True, restored=True)
 
