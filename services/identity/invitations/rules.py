@@ -20,7 +20,6 @@ from services.identity.memberships.standing import bar_to_accept
 from services.identity.memberships.tables import Membership
 from services.identity.tenants.rules import get_tenant
 
-
 MOST_GENERATIONS = 2**31 - 1
 """What the column holds; a code that was not made by us may say anything."""
 

@@ -92,6 +92,8 @@ async def _accept(session: AsyncSession, actor: Actor, membership: Membership) -
     opened = await invitations.find_current(session, membership)
     if opened is None or membership.way != "local" or membership.state != "none":
         raise LocalAccessNotOpen
+    if opened.generation.ended is not None or opened.generation.deadline <= now():
+        raise LocalAccessNotOpen
     invitations.require_open(opened)
     await invitations.decide(session, actor, opened, "accepted")
     held_by = f"local:{membership.epoch}:{membership.generation}"

@@ -12,6 +12,7 @@ from services.identity import web
 from services.identity.pages.views import View, read_form, view_of
 from services.identity.sessions import rules
 from services.identity.sessions.here import Here, find_choices, find_here
+from services.identity.sessions.schemas import Password, Slug, Typed
 from services.identity.sessions.sign_in import sign_in
 from services.identity.web import SESSION, TheBrowser, TheDoors, TheSecret, cookie
 
@@ -22,9 +23,9 @@ class Entrance(Struct):
     """do: sign_in, open, or sign_out. slug: at the global page, which tenant to open."""
 
     do: str
-    login: str = ""
-    password: str = ""
-    slug: str = ""
+    login: Typed = ""
+    password: Password = ""
+    slug: Slug = ""
 
 
 @get(["/", "/t/{slug:str}"], permission=PUBLIC)

@@ -16,6 +16,7 @@ from services.identity.invitations import accepting
 from services.identity.invitations.accepting import Accepted
 from services.identity.pages.views import View, read_form, view_of
 from services.identity.sessions import rules as sessions
+from services.identity.sessions.schemas import Password
 from services.identity.sessions.sign_in import sign_in
 from services.identity.web import SESSION, TheBrowser, TheDoors, TheSecret, cookie
 
@@ -31,7 +32,7 @@ class Answer(Struct):
     """do: accept, sign_in, confirm, decline, renew, or sign_out."""
 
     do: str
-    password: str = ""
+    password: Password = ""
 
 
 @get("/t/{slug:str}/invitation/{code:str}", permission=PUBLIC)

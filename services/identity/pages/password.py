@@ -13,6 +13,7 @@ from services.identity.pages.views import read_form, view_of
 from services.identity.passwords import rules
 from services.identity.passwords.asked import forgot
 from services.identity.sessions.here import require_here
+from services.identity.sessions.schemas import Password, Typed
 from services.identity.web import SESSION, TheBrowser, TheDoors, TheSecret, cookie
 
 LINK = "__Host-reset"
@@ -20,16 +21,16 @@ _FOR = 3600
 
 
 class Forgot(Struct):
-    login: str
+    login: Typed
 
 
 class Reset(Struct):
-    password: str
+    password: Password
 
 
 class Change(Struct):
-    new: str
-    current: str | None = None
+    new: Password
+    current: Password | None = None
 
 
 @get(["/password", "/t/{slug:str}/password"], permission=PUBLIC)

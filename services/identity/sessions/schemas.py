@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from libs.common.passwords import LONGEST
 
-Typed = Annotated[str, Meta(min_length=1, max_length=320)]
+Typed = Annotated[str, Meta(min_length=1, max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 """A login name or an address, as somebody typed it: looked up, never written anywhere."""
 
 Password = Annotated[str, Meta(min_length=1, max_length=4 * LONGEST)]

@@ -81,6 +81,7 @@ async def _enter(
     session: AsyncSession, settings: Settings, browser: Browser, candidate: Candidate, secret: str | None
 ) -> Entry:
     """A new secret always; the session itself goes on only where the same person signs in again."""
+    must_change = await _must_change(session, candidate)
     one = await find_session(session, settings, secret)
     if one is not None and (one.person_id is None or one.person_id != candidate.person_id):
         await end_session(session, one)
@@ -92,7 +93,7 @@ async def _enter(
     one.secret_digest, one.amr, one.agent = digest_of(fresh), ["pwd"], browser.agent[:200]
     one.signed_in_at = one.seen_at = now()
     one.ends_at = now() + timedelta(hours=settings.session_hours)
-    one.must_change = await _must_change(session, candidate)
+    one.must_change = must_change
     await session.flush()
     return Entry(fresh, one, None)
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from math import ceil
 
 import msgspec
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -103,23 +103,23 @@ def _bytes(part: object) -> bytes:
     return part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
 
 
+# The database's clock, read once the row is locked: of two at once the second must not seem to come earlier.
 _COUNT = text("""
 INSERT INTO attempts AS a (digest, count, last_at, wait_until)
-VALUES (:digest, 1, :at, :at)
+VALUES (:digest, 1, clock_timestamp(), clock_timestamp())
 ON CONFLICT (digest) DO UPDATE SET
-    count = CASE WHEN a.last_at < :fresh THEN 1 ELSE a.count + 1 END,
-    last_at = :at,
-    wait_until = CASE
-        WHEN a.last_at < :fresh OR a.count < :free THEN CAST(:at AS timestamptz)
-        ELSE CAST(:at AS timestamptz) + make_interval(secs => least(2 ^ least(a.count + 1 - :free, 20), :longest))
+    count = CASE WHEN a.last_at < clock_timestamp() - :forgotten THEN 1 ELSE a.count + 1 END,
+    last_at = clock_timestamp(),
+    wait_until = clock_timestamp() + CASE
+        WHEN a.last_at < clock_timestamp() - :forgotten OR a.count < :free THEN interval '0'
+        ELSE make_interval(secs => least(2 ^ least(a.count + 1 - :free, 20), :longest))
     END
-WHERE a.wait_until <= :at
+WHERE a.wait_until <= clock_timestamp()
 RETURNING count
-""")
+""").bindparams(bindparam("forgotten", FORGOTTEN_AFTER))
 
 
 async def _count(session: AsyncSession, limit: Limit) -> bool:
     """False while it waits. The row is locked from here to the end of the transaction, so that none slips by."""
-    at = now()
-    values = {"digest": limit.digest, "free": limit.free, "longest": limit.longest, "at": at}
-    return await session.scalar(_COUNT, values | {"fresh": at - FORGOTTEN_AFTER}) is not None
+    values = {"digest": limit.digest, "free": limit.free, "longest": limit.longest}
+    return await session.scalar(_COUNT, values) is not None
