@@ -36,8 +36,7 @@ class S3(Part):
 
     def command(self) -> list[str]:
         rclone = Path(sysconfig.get_path("scripts")) / "rclone"
-        # --no-cleanup: the bucket stays when its last object goes.
-        return [str(rclone), "serve", "s3", "--addr", f"{HOST}:{self._port}", "--no-cleanup", str(self._root)]
+        return [str(rclone), "serve", "s3", "--addr", f"{HOST}:{self._port}", str(self._root)]
 
     def environ(self) -> Mapping[str, str]:
         """The key is not on the command line, which everybody on the machine can read."""

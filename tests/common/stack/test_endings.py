@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from libs.common.stack.errors import PartFailed
+from libs.common.stack.part import spawn
 from libs.common.stack.parts import Parts
 from tests.common.stack.conftest import Owner, wait_until_gone
 
@@ -33,6 +34,7 @@ def test_a_frozen_process_ends_too_when_the_owner_is_killed(owner: Start) -> Non
     os.kill(pids["nats"], signal.SIGSTOP)
     one.end()
     wait_until_gone([*pids.values()])
+    assert "Server Exiting" in (one.folder / "logs" / "nats.log").read_text()  # in order, not by force
 
 
 def test_every_process_ends_when_the_guard_is_killed_with_the_owner(owner: Start) -> None:
@@ -72,11 +74,11 @@ async def test_the_next_start_finds_what_was_written_when_the_owner_was_killed(o
 
 
 def test_a_reused_process_id_does_not_stop_postgresql(tmp_dir: Path) -> None:
-    with Parts.start(tmp_dir, environ={}) as parts:
+    with Parts.start(tmp_dir, environ={}) as parts, spawn(["/bin/sleep", "60"], user=parts["postgres"].user) as other:
         file = tmp_dir / "postgres" / "data" / "postmaster.pid"
-        noted = file.read_text()
+        lines = file.read_text().splitlines()
         parts.kill("postgres")
-        lines = noted.splitlines()
-        file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+        file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
         parts.restart("postgres")
         assert parts.pid("postgres") == int(file.read_text().split()[0])
+        other.kill()

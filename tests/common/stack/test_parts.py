@@ -96,6 +96,8 @@ def test_s3_checks_signatures_and_keeps_the_bucket(parts: Parts) -> None:
     parts.restart("s3")
     assert client.get_object(Bucket=address.bucket, Key="a/b")["Body"].read() == b"c"
     client.delete_object(Bucket=address.bucket, Key="a/b")
+    client.put_object(Bucket=address.bucket, Key="b", Body=b"c")
+    client.delete_object(Bucket=address.bucket, Key="b")
     assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]] == [address.bucket]
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         _s3(address, "wrong").list_buckets()
