@@ -42,7 +42,7 @@ def deliverable(email: str) -> str:
 def compose(draft: Draft) -> bytes:
     recipient = deliverable(draft.recipient)
     policy = SMTP if recipient.isascii() else SMTPUTF8
-    mail = EmailMessage(policy=policy)
+    mail = EmailMessage(policy=policy.clone(cte_type="7bit"))  # not every server takes eight bits
     mail["From"] = Address(draft.sender_name, addr_spec=draft.sender)
     mail["To"] = Address(addr_spec=recipient)
     if draft.reply_to:
@@ -50,7 +50,6 @@ def compose(draft: Draft) -> bytes:
     mail["Subject"] = draft.subject
     mail["Date"] = format_datetime(draft.created_at)
     mail["Message-ID"] = mail_id(draft.message_id, draft.sender)
-    mail["Content-Language"] = draft.locale
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: answering machines stay quiet
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(draft.text)
@@ -59,4 +58,5 @@ def compose(draft: Draft) -> bytes:
         html = mail.get_payload()[1]  # type: ignore[index]
         kind, _, subtype = draft.logo[0].partition("/")
         html.add_related(draft.logo[1], kind, subtype, cid=f"<{LOGO}>", disposition="inline")  # type: ignore[union-attr]
+    mail["Content-Language"] = draft.locale  # last: adding parts would move it into the first of them
     return mail.as_bytes()

@@ -156,8 +156,10 @@ class _Checker:
 
 def _refused(node: nodes.Node) -> TemplateInvalid:
     said = type(node).__name__.lower()
+    lines = [inner.lineno for inner in node.find_all(nodes.Node) if inner.lineno]  # some nodes have none of their own
     return TemplateInvalid(
-        line=node.lineno, message=f"`{said}` is not part of the language: names, if, for, six filters"
+        line=node.lineno or min(lines, default=1),
+        message=f"`{said}` is not part of the language: names, if, for, six filters",
     )
 
 
