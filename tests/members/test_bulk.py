@@ -169,6 +169,18 @@ async def test_a_job_is_withdrawn_with_what_it_sent(as_: As, database: Database,
     assert (await ok(admin.post(f"{JOBS}/{job['id']}/withdraw"), 409))["code"] == "job_finished"
 
 
+async def test_a_withdrawal_ends_with_whom_it_cannot_touch(as_: As, database: Database) -> None:
+    """R-09: the first owner was among those chosen; her invitation stays, and the job comes to its end."""
+    tenant = await make_tenant(database)
+    owner = as_("owner", tenant)
+    job = await ok(owner.post(f"{BULK}/invite", json={"filter": {"column": ["invited"]}}), 202)
+    await work_off(database, tenant, job)
+    await ok(owner.post(f"{JOBS}/{job['id']}/withdraw"), 202)
+    await work_off(database, tenant, job)
+    assert await codes(owner, job) == [("done", "is_owner")]
+    assert (await ok(owner.get(f"{JOBS}/{job['id']}")))["state"] == "withdrawn"
+
+
 async def test_who_may_not_revoke_stops_a_job_and_takes_nothing_back(as_: As, database: Database) -> None:
     tenant = await make_tenant(database, seats=10)
     counsellor = as_("counsellor", tenant)

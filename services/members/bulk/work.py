@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,9 +21,12 @@ from services.members.bulk.tables import Job, JobItem
 from services.members.hold import find_held
 from services.members.people.tables import Member
 
+log = structlog.get_logger()
+
 _DUE = select(Job.tenant_id, Job.id).where(Job.due_at <= func.now()).order_by(Job.due_at).limit(4)
 _TURN = 50
 """Items before the next job has its turn."""
+_PUT_OFF = timedelta(seconds=30)
 
 
 async def work(worker: Worker) -> None:
@@ -38,14 +42,20 @@ TASK = Task("bulk", work)
 
 
 async def _turn(worker: Worker, tenant_id: UUID, job_id: UUID) -> None:
-    for _ in range(_TURN):
-        if worker.stopping.is_set() or not await do_next(worker.database, tenant_id, job_id):
-            return
+    """A job that fails for another reason than a refusal is put off, and stands in nobody's way."""
+    try:
+        for _ in range(_TURN):
+            if worker.stopping.is_set() or not await do_next(worker.database, tenant_id, job_id):
+                return
+    except Exception:
+        log.exception("job_failed", tenant_id=str(tenant_id), job_id=str(job_id))
+        async with worker.database.session(tenant_id) as session:
+            await session.execute(update(Job).where(Job.id == job_id).values(due_at=now() + _PUT_OFF))
 
 
 async def do_next(database: Database, tenant_id: UUID, job_id: UUID) -> bool:
     """One item of the job; False where none is left for now. Two workers never do the same item."""
-    position = -1
+    position, refused_is = -1, "refused"
     try:
         async with database.session(tenant_id) as session:
             job = await _lock_due(session, job_id)
@@ -54,6 +64,7 @@ async def do_next(database: Database, tenant_id: UUID, job_id: UUID) -> bool:
                 return False
             position = item.position
             if job.state == "withdrawing":
+                refused_is = "done"  # it stays as it is, and the code says why
                 await _take_back(session, job, item)
             else:
                 await _run(session, job, item)
@@ -62,7 +73,8 @@ async def do_next(database: Database, tenant_id: UUID, job_id: UUID) -> bool:
         return False
     except AppError as refused:
         async with database.session(tenant_id) as session:
-            await _answer(session, job_id, position, "refused", refused.code())
+            one = update(JobItem).where(JobItem.job_id == job_id, JobItem.position == position)
+            await session.execute(one.values(state=refused_is, code=refused.code(), done_at=now()))
     return True
 
 
@@ -121,11 +133,6 @@ async def _queue(database: Database, tenant_id: UUID, job_id: UUID, wait: timede
             job.due_at = now() + wait
             waiting = update(JobItem).where(JobItem.job_id == job_id, JobItem.state == "waiting")
             await session.execute(waiting.values(state="queued_by_limit"))
-
-
-async def _answer(session: AsyncSession, job_id: UUID, position: int, state: str, code: str) -> None:
-    one = update(JobItem).where(JobItem.job_id == job_id, JobItem.position == position, JobItem.state.in_(WAITING))
-    await session.execute(one.values(state=state, code=code, done_at=now()))
 
 
 def _actor(job: Job) -> Actor:
