@@ -161,9 +161,11 @@ class Bus:
             await asyncio.sleep(0.002)
 
     async def _on_error(self, error: Exception) -> None:
-        self._last_error = str(error) or type(error).__name__
-        log.warning("broker_error", user=self.user, error=self._last_error)
-        if "authorization violation" in self._last_error.lower():
+        said = str(error) or type(error).__name__
+        tell = log.debug if said == self._last_error else log.warning  # once, not at each try to reconnect
+        tell("broker_error", user=self.user, error=said)
+        self._last_error = said
+        if "authorization violation" in said.lower():
             self.lost.set()  # this process will never have another password
 
     async def _on_disconnect(self) -> None:
@@ -171,6 +173,7 @@ class Bus:
             log.warning("broker_disconnected", user=self.user)
 
     async def _on_reconnect(self) -> None:
+        self._last_error = ""
         log.info("broker_reconnected", user=self.user)
 
     async def _on_close(self) -> None:
