@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.consumers import Inlet
 from services.identity.app import create_app
+from services.identity.beats.rules import handlers as beats
 from services.identity.doors import Doors
 from services.identity.memberships.handlers import handlers as memberships
 from services.identity.settings import Settings
@@ -50,7 +52,8 @@ async def app(settings: Settings, core_of: CoreOf) -> AsyncIterator[Litestar]:
 @pytest.fixture
 async def world(app: Litestar) -> AsyncIterator[World]:
     doors: Doors = app.state.doors
-    world = World(app, doors, Inlet("EV_MEMBERS", [*tenants, *memberships], doors.database))
+    world = World(app, doors, Inlet("EV_MEMBERS", [*tenants, *memberships, *beats], doors.database))
+    await world.beats(timedelta(hours=1))
     yield world
     await world.close()
 

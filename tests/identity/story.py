@@ -8,12 +8,15 @@ from uuid import UUID
 import msgspec
 from httpx import ASGITransport, AsyncClient, Response
 from litestar import Litestar
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from libs.common.changes import Event, Outbox
 from libs.common.consumers import Inlet, Received
+from libs.common.db import PLATFORM
 from libs.common.events.members import AccessWanted, TenantSaved
 from libs.common.links import Purpose
+from services.identity.beats.rules import MEMBERS, OURS, beat
+from services.identity.beats.tables import Beat
 from services.identity.doors import Doors
 from services.identity.invitations.tables import Invitation, InvitationGeneration
 from services.identity.memberships.tables import Membership
@@ -132,6 +135,19 @@ class World:
     async def say(self, tenant_id: UUID, row_id: UUID, version: int, data: Event, id: UUID | None = None) -> None:
         event = Received(id or uuid.uuid4(), tenant_id, datetime.now(UTC), row_id, version, data, None)
         await self.inlet.apply(event)
+
+    async def beats(self, ahead: timedelta, *, members: bool = True, ours: bool = True) -> None:
+        """As if both workers and the broker had been there then: no other beat has been."""
+        at = datetime.now(UTC) + ahead
+        async with self.doors.database.session(PLATFORM) as session:
+            await session.execute(delete(Beat))
+            await session.execute(delete(Outbox).where(Outbox.type == OURS))
+            if members:
+                session.add(Beat(service=MEMBERS, at=at))
+        await beat(self.doors.database)
+        async with self.doors.database.session(PLATFORM) as session:
+            sent = {"created_at": at, "published_at": at if ours else None}
+            await session.execute(update(Outbox).where(Outbox.type == OURS).values(sent))
 
     # What identity did
 

@@ -27,7 +27,7 @@ async def test_a_member_is_invited_accepts_signs_in_is_revoked_and_comes_back_by
 
     again = await world.invite(bob)
     old = await world.accept(code)
-    assert (old.status_code, old.json()["code"]) == (410, "invitation_accepted")
+    assert (old.status_code, old.json()["code"]) == (410, "invitation_replaced")
     assert (await world.sign_in(None, bob.email, browser=laptop)).status_code == 201
     assert (await world.confirm(again, laptop)).status_code == 200
     assert (await world.token(laptop, acme)).status_code == 200

@@ -3,12 +3,16 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import select, update
 
 from libs.common.db import PLATFORM
+from libs.common.events.members import WorkerBeat
 from libs.common.permissions import Permission, Role, rights_of
+from services.identity.beats.tables import Beat
 from services.identity.tokens.tables import RefreshToken
 from tests.identity.conftest import As
 from tests.identity.story import CSRF, World
@@ -67,6 +71,31 @@ async def test_every_change_of_what_a_token_says_is_published_as_a_revocation(wo
     await world.deliver(bob, world.next(bob, display_name="Robert"))
     told = [row for row in await world.told(bob.tenant.id) if row.subject == f"revoked.membership.{bob.id}"]
     assert len(told) == before
+
+
+@pytest.mark.parametrize(
+    ("ahead", "members", "ours", "status"),
+    [(0, True, True, 200), (-31, True, True, 503), (0, False, True, 503), (0, True, False, 503)],
+)
+async def test_no_token_while_a_revocation_could_not_be_delivered(
+    world: World, ahead: int, members: bool, ours: bool, status: int
+) -> None:
+    """Design section 6: members' newest beat has come in and our own has gone out within 30 seconds."""
+    _, browser = await world.joined(await world.tenant())
+    await world.beats(timedelta(seconds=ahead), members=members, ours=ours)
+    answer = await world.token(browser)
+    assert answer.status_code == status
+    if status == 503:
+        assert (answer.json()["code"], answer.headers["retry-after"]) == ("revocations_delayed", "5")
+
+
+async def test_beats_are_taken_by_the_newest(world: World) -> None:
+    await world.beats(timedelta(seconds=-60))
+    newest = datetime.now(UTC)
+    for at in (newest, newest - timedelta(seconds=50)):
+        await world.say(PLATFORM, UUID(int=1), 1, WorkerBeat(at))
+    async with world.doors.database.session(PLATFORM) as session:
+        assert (await session.get_one(Beat, "members")).at == newest
 
 
 async def test_the_public_keys_are_public_and_nothing_else(world: World) -> None:

@@ -137,6 +137,7 @@ async def _lock_open(session: AsyncSession, doors: Doors, code: str) -> Opened:
     member = opened.membership
     counting = Role.OWNER in member.preset_roles
     await memberships.lock_membership(session, member.tenant_id, member.id, counting_owners=counting)
+    await session.refresh(opened.invitation)
     await session.refresh(opened.generation)
     rules.require_open(opened)
     return opened

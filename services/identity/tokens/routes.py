@@ -7,13 +7,14 @@ from libs.common.app import problems
 from libs.common.auth import PUBLIC
 from libs.common.errors import Unauthenticated
 from services.identity import web
+from services.identity.beats.rules import RevocationsDelayed
 from services.identity.sessions.rules import AccessBarred, MustChangePassword, NoAccessHere, TenantClosed
 from services.identity.tokens import rules
 from services.identity.tokens.rules import AccessToken, RefreshReused, SayWhichTenant
 from services.identity.tokens.schemas import RefreshIn, RefreshOut, TokenIn, TokenOut
 from services.identity.web import CrossSite, TheDoors, TheSecret
 
-_REFUSED = (Unauthenticated, NoAccessHere, AccessBarred, TenantClosed, MustChangePassword)
+_REFUSED = (Unauthenticated, NoAccessHere, AccessBarred, TenantClosed, MustChangePassword, RevocationsDelayed)
 
 
 @get("/jwks", permission=PUBLIC, summary="The public keys of access tokens (RFC 7517)")

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.db import PLATFORM, now, use_tenant
 from libs.common.errors import Conflict, Unauthenticated
 from libs.common.tokens import Actor
+from services.identity.beats.rules import require_beats
 from services.identity.doors import Doors
 from services.identity.memberships.tables import Membership
 from services.identity.roles import grants
@@ -142,12 +143,13 @@ async def _only_open(session: AsyncSession, one: CookieSession) -> UUID:
 
 
 async def _mint(session: AsyncSession, doors: Doors, one: CookieSession, tenant_id: UUID) -> AccessToken:
-    """Raises NoAccessHere, AccessBarred, TenantClosed, MustChangePassword."""
+    """Raises NoAccessHere, AccessBarred, TenantClosed, MustChangePassword, RevocationsDelayed."""
     opened = await session.get(SessionMembership, (one.id, tenant_id))
     if opened is None:
         raise NoAccessHere
     if one.must_change:
         raise MustChangePassword
+    await require_beats(session)
     await session.flush()
     await use_tenant(session, tenant_id)
     membership = await session.get(Membership, (tenant_id, opened.member_id))
