@@ -96,12 +96,13 @@ async def nord(post: Post) -> uuid.UUID:
 
 
 @pytest.fixture
-def settings(catcher: Catcher, keys_dir: Path, tmp_path: Path) -> Settings:
+async def settings(catcher: Catcher, keys_dir: Path, urls_of: UrlsOf) -> Settings:
+    urls = await urls_of("notifier")
     return Settings(
-        database_url="",
-        database_relay_url="",
-        database_sweep_url="",
-        database_operator_url="",
+        database_url=urls.app,
+        database_relay_url=urls.relay,
+        database_sweep_url=urls.sweep,
+        database_operator_url=urls.operator,
         nats_url="nats://nobody@127.0.0.1:1",
         keys_dir=keys_dir,
         public_url=ISSUER,

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.notifier.limits import rules as limits
 from services.notifier.mail_settings.tables import Logo
 from services.notifier.messages import gates
 from services.notifier.messages.bodies import NotRendered, write_body
@@ -18,6 +19,7 @@ from services.notifier.messages.facts import hold_due
 from services.notifier.messages.house import House
 from services.notifier.messages.moves import move
 from services.notifier.messages.tables import Attempt, Body, Message
+from services.notifier.templates.catalog import KINDS
 
 ONCE_MORE = 1
 """How often an uncertain mail is sent again: more would be more than one duplicate."""
@@ -48,6 +50,9 @@ async def claim(session: AsyncSession, message_id: UUID, now: datetime, lease: t
     if message.state == "suppressed":
         await move(session, message, "queued", due_at=now)
         return None
+    if _is_first_invitation(message) and not await limits.may_invite(session, message.email_canonical, now):
+        await move(session, message, "deferred", reason="limited", due_at=now + limits.RETRY)
+        return None
     if body is None:
         try:
             body = await write_body(session, message, house)
@@ -56,6 +61,11 @@ async def claim(session: AsyncSession, message_id: UUID, now: datetime, lease: t
             return None
     attempt_id = await _begin_attempt(session, message, now, lease, house.relay_host)
     return Claim(message=message, body=body, logo=await _logo(session, body), attempt_id=attempt_id, started_at=now)
+
+
+def _is_first_invitation(message: Message) -> bool:
+    """Tries of the same mail count once."""
+    return KINDS[message.template].group == "invitation" and message.attempts == 0
 
 
 async def give_up_lost_attempt(session: AsyncSession, message: Message, now: datetime) -> None:

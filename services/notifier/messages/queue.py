@@ -6,6 +6,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.notifier.limits.rules import read_switch
+
 # The lanes (priority, tenant) that hold anything are found by jumping along the index, so that a tenant with a million
 # waiting mails costs as much as one with two. Of each lane only as many are read as could be taken in one round.
 _NEXT = text("""
@@ -28,7 +30,11 @@ ORDER BY lanes.priority, waiting.turn, waiting.due_at LIMIT :size
 
 
 async def next_due(engine: AsyncEngine, now: datetime, size: int) -> list[tuple[UUID, UUID]]:
-    """Tenant and id. engine: of the sweep role; what is found is asked again in its tenant before it is sent."""
+    """Tenant and id; none while operators have paused all mail. engine: of the sweep role; what is found is asked
+    again in its tenant before it is sent.
+    """
     async with engine.connect() as connection:
+        if (await read_switch(connection)).paused_at is not None:
+            return []
         found = await connection.execute(_NEXT, {"now": now, "size": size})
         return [(row.tenant_id, row.id) for row in found]
