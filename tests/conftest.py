@@ -18,6 +18,7 @@ import asyncpg
 import msgspec
 import pytest
 from httpx import ASGITransport, AsyncClient
+from hypothesis import HealthCheck, settings
 from litestar import Litestar
 from sqlalchemy.engine import make_url
 
@@ -31,6 +32,10 @@ from libs.common.roles import ROLES, Urls, provision
 from libs.common.stack.s3 import S3Address
 from libs.common.tokens import Actor, IssuerKeys, TokenIssuer, TokenVerifier
 from tests import parts
+
+# A busy machine is no defect: no property is held against the clock.
+settings.register_profile("here", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 ISSUER = "http://control-centre.test"
 PASSWORDS = dict.fromkeys(ROLES, "only-for-tests")
