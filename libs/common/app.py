@@ -148,6 +148,10 @@ def _replayed(_: Request, replayed: Replayed) -> Response[bytes]:
 
 def _http_error(request: Request, error: HTTPException) -> Response[bytes]:
     """Litestar's own refusals, in our words."""
+    if isinstance(error.__cause__, msgspec.ValidationError) and not error.extra:
+        # A field that has a dependency's name: Litestar takes the caller's mistake for ours.
+        message = str(error.__cause__).replace("$.data.", "$.")
+        return _app_error(request, Malformed(**_fields(ValidationException(message))))
     if isinstance(error, ValidationException) or error.status_code == 400:
         return _app_error(request, Malformed(**_fields(error)))
     if error.status_code == 413:

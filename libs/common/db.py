@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import DateTime, MetaData, func
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -82,7 +83,7 @@ class Database:
     async def session(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
         """One transaction in one tenant: commits at the end, and on an error that is to be kept; else rolls back."""
         async with self._sessions() as session:
-            await use_tenant(session, tenant_id)
+            await self._begin(session, tenant_id)
             try:
                 yield session
             except BaseException as error:
@@ -118,6 +119,16 @@ class Database:
         if self._hot is not None:
             await self._hot.close()
         await self.engine.dispose()
+
+    async def _begin(self, session: AsyncSession, tenant_id: UUID) -> None:
+        """The first statement tells whether a pooled connection has died meanwhile; nothing is lost by a second try."""
+        try:
+            await use_tenant(session, tenant_id)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            await session.rollback()
+            await use_tenant(session, tenant_id)
 
     async def _commit(self, session: AsyncSession) -> None:
         failpoint("after_record_before_commit")

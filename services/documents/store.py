@@ -109,7 +109,7 @@ class Store:
         """Raises StoreAway when the bucket cannot be reached."""
         await self._ask("head_bucket")
 
-    async def put(self, place: Place, body: bytes) -> None:
+    async def put(self, place: Place, body: bytes | bytearray) -> None:
         await self._ask("put_object", place, Body=body, **self._new)
 
     async def begin(self, place: Place) -> str:
@@ -117,7 +117,7 @@ class Store:
         answer = await self._ask("create_multipart_upload", place, **self._new)
         return str(answer["UploadId"])
 
-    async def put_part(self, place: Place, multipart_id: str, number: int, body: bytes) -> Part:
+    async def put_part(self, place: Place, multipart_id: str, number: int, body: bytes | bytearray) -> Part:
         answer = await self._ask("upload_part", place, UploadId=multipart_id, PartNumber=number, Body=body)
         return Part(number, len(body), answer["ETag"])
 

@@ -1,15 +1,17 @@
 """What every application does, whatever its service: shown on a tiny one that keeps notes in the audit table."""
 
 import asyncio
+import os
 import uuid
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from httpx import AsyncClient
 from litestar import Litestar, Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from libs.common.app import CurrentActor, OnceOnly, Session, build_app, problems
 from libs.common.auth import PUBLIC
@@ -27,6 +29,10 @@ NOTES = "/members/v1/notes"
 
 class NoteIn(msgspec.Struct, forbid_unknown_fields=True):
     text: Line
+
+
+class SecretIn(msgspec.Struct, forbid_unknown_fields=True):
+    session: Line  # the name of a dependency
 
 
 class NoteOut(msgspec.Struct):
@@ -82,6 +88,10 @@ async def edit_note(number: FromPath[int], data: JSONBody[NoteIn], if_match: IfM
     return NoteOut(data.text, version_read(if_match))
 
 
+@post("/secrets", permission=Permission.MEMBERS_WRITE)
+async def take_secret(session: Session, data: JSONBody[SecretIn]) -> None: ...
+
+
 @get("/broken", permission=PUBLIC)
 async def break_down() -> None:
     raise ZeroDivisionError("the secret reason")
@@ -89,7 +99,7 @@ async def break_down() -> None:
 
 @pytest.fixture
 async def app(core_of: CoreOf) -> Litestar:
-    router = Router(NOTES, route_handlers=[add_note, count_notes, read_note, edit_note, break_down])
+    router = Router(NOTES, route_handlers=[add_note, count_notes, read_note, edit_note, take_secret, break_down])
     return build_app(await core_of("members"), [router])
 
 
@@ -164,6 +174,8 @@ async def test_a_misspelt_field_is_named(admin: AsyncClient) -> None:
     assert answer["field"] == "text" or "txet" in str(answer)
     answer = (await admin.post(NOTES, json={"text": 1})).json()
     assert answer["field"] == "text"
+    answer = (await admin.post(f"{NOTES}/secrets", json={"session": ""})).json()
+    assert (answer["status"], answer["field"]) == (400, "session")
 
 
 async def test_a_trace_that_the_caller_began_is_quoted_in_the_problem(admin: AsyncClient) -> None:
@@ -222,6 +234,20 @@ async def test_a_refused_request_may_be_tried_again_under_its_key(admin: AsyncCl
 async def test_who_edits_says_which_version_was_read(admin: AsyncClient, if_match: str | None, status: int) -> None:
     headers = {"If-Match": if_match} if if_match else {}
     assert (await admin.put(f"{NOTES}/1", json={"text": "a"}, headers=headers)).status_code == status
+
+
+async def test_a_connection_that_died_in_the_pool_costs_nobody_an_answer(urls_of: Any) -> None:
+    database = Database((await urls_of("members")).app, pool_size=1)
+    try:
+        async with database.session(uuid.uuid4()) as session:
+            pid = await session.scalar(text("SELECT pg_backend_pid()"))
+        killer = await asyncpg.connect(os.environ["TEST_POSTGRES_URL"])
+        await killer.execute("SELECT pg_terminate_backend($1)", pid)
+        await killer.close()
+        async with database.session(uuid.uuid4()) as session:
+            assert await session.scalar(text("SELECT pg_backend_pid()")) != pid
+    finally:
+        await database.close()
 
 
 async def test_one_connection_serves_many_tenants_and_mixes_none(database_of: DatabaseOf, urls_of: Any) -> None:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from libs.common.app import CurrentActor, Session, problems
 from libs.common.auth import AUTHENTICATED
@@ -15,7 +15,7 @@ from services.documents.documents import rules
 from services.documents.documents.schemas import DocumentEdit, DocumentOut, HistoryEntry, Kind, document_out
 from services.documents.documents.search import Filter
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -30,7 +30,7 @@ async def list_documents(
     text: FromQuery[Word | None] = None,
     bin: FromQuery[bool] = False,
     cursor: FromQuery[str | None] = None,
-    limit: FromQuery[Limit] = 50,
+    limit: Limit = 50,
 ) -> Page[DocumentOut]:
     """About a member, as far as the caller may see; without `member_id` what the caller has uploaded; with `bin` what
     lies in the caller's recycle bin. Newest first. `type` ending in a slash means a family (`image/`).
@@ -95,7 +95,7 @@ async def list_history(
     actor: CurrentActor,
     document_id: FromPath[UUID],
     cursor: FromQuery[str | None] = None,
-    limit: FromQuery[Limit] = 50,
+    limit: Limit = 50,
 ) -> Page[HistoryEntry]:
     """Who did what with it, break-glass included: for its uploader."""
     name = f"history {document_id}"

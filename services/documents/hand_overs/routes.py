@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from libs.common.app import CurrentActor, OnceOnly, Session, problems
 from libs.common.errors import Malformed, NotFound
@@ -13,7 +13,7 @@ from libs.common.permissions import Permission
 from services.documents.hand_overs import rules
 from services.documents.hand_overs.tables import HandOver
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 
 class HandOverOut(msgspec.Struct):
@@ -38,7 +38,7 @@ class HandOverIn(msgspec.Struct, forbid_unknown_fields=True):
 
 @get("/", permission=Permission.DOCUMENTS_HAND_OVER, responses=problems(Malformed))
 async def list_hand_overs(
-    session: Session, cursor: FromQuery[str | None] = None, limit: FromQuery[Limit] = 50
+    session: Session, cursor: FromQuery[str | None] = None, limit: Limit = 50
 ) -> Page[HandOverOut]:
     """Leavers whose documents nobody has decided on, oldest first."""
     after = decode_cursor("hand_overs", cursor, UUID)[0] if cursor else None

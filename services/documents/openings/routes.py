@@ -4,7 +4,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from libs.common.app import CurrentActor, OnceOnly, Session, problems
 from libs.common.auth import AUTHENTICATED
@@ -16,7 +16,7 @@ from services.documents.openings import rules
 from services.documents.openings.tables import Opening
 from services.documents.people.rules import MemberNotKnownYet
 
-Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 
 class OpeningIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ async def open_documents(
 
 @get("/", permission=AUTHENTICATED, responses=problems(Malformed))
 async def list_openings(
-    session: Session, actor: CurrentActor, cursor: FromQuery[str | None] = None, limit: FromQuery[Limit] = 50
+    session: Session, actor: CurrentActor, cursor: FromQuery[str | None] = None, limit: Limit = 50
 ) -> Page[OpeningOut]:
     """Those that concern documents of the caller, and those the caller made."""
     before = decode_cursor("openings", cursor, UUID)[0] if cursor else None

@@ -31,18 +31,17 @@ async def store_stream(
                 raise FileTooLarge(most=most)
             await inspection.feed(chunk)
             filling += chunk
-            while len(filling) >= PART_SIZE:
-                if not multipart_id:
-                    multipart_id = await store.begin(place)
-                    await begun(multipart_id)
-                if sending is not None:
-                    sent.append(await sending)
-                part = bytes(filling[:PART_SIZE])
-                del filling[:PART_SIZE]
-                sending = asyncio.create_task(store.put_part(place, multipart_id, len(sent) + 1, part))
-                del part
+            if len(filling) < PART_SIZE:
+                continue
+            if not multipart_id:
+                multipart_id = await store.begin(place)
+                await begun(multipart_id)
+            if sending is not None:
+                sent.append(await sending)
+            sending = asyncio.create_task(store.put_part(place, multipart_id, len(sent) + 1, filling))
+            filling = bytearray()
         if sending is None:
-            await store.put(place, bytes(filling))
+            await store.put(place, filling)
             return
         sent.append(await sending)
     except BaseException:
@@ -50,5 +49,5 @@ async def store_stream(
             sending.cancel()
         raise
     if filling:
-        sent.append(await store.put_part(place, multipart_id, len(sent) + 1, bytes(filling)))
+        sent.append(await store.put_part(place, multipart_id, len(sent) + 1, filling))
     await store.finish(place, multipart_id, sent)

@@ -119,6 +119,7 @@ class ResentManyOut(msgspec.Struct):
 @post(
     "/resend",
     permission=Permission.MAIL_RESEND,
+    status_code=200,
     responses=problems(Malformed, Forbidden),
     summary="Send many again, such as what a broken relay has left behind",
 )
