@@ -345,6 +345,7 @@ def test_the_facts_machine(urls_of: UrlsOf) -> None:
                     max_examples=30,
                     stateful_step_count=40,
                     deadline=None,
+                    database=None,
                     suppress_health_check=list(HealthCheck),
                     print_blob=True,
                 ),
