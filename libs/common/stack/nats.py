@@ -32,7 +32,7 @@ class Nats(Part):
     def prepare_for_container(self) -> Path:
         """The same server at its usual ports, with its store inside."""
         path = self._config.with_name("container.conf")
-        path.write_text(self._configuration("0.0.0.0:4222", "0.0.0.0:8222", "/tmp/jetstream"))  # noqa: S108
+        write_private(path, self._configuration("0.0.0.0:4222", "0.0.0.0:8222", "/tmp/jetstream"))  # noqa: S108
         return path
 
     def command(self) -> list[str]:
