@@ -109,3 +109,10 @@ def test_a_taken_port_is_named(run: Run) -> None:
         assert dev.wait_until_over() == 1
     assert f"gateway: port {port} (from PORT) is in use by another program" in dev.said
     assert "PORT=8090 make run" in dev.said
+
+
+def test_containers_without_docker_are_explained(run: Run) -> None:
+    dev = run(STACK="containers", DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert dev.wait_until_over() == 1
+    assert "containers: Docker does not do what it should" in dev.said
+    assert "unset STACK" in dev.said

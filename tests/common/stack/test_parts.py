@@ -144,15 +144,6 @@ def test_a_given_address_where_nobody_answers_is_named(tmp_dir: Path, variable: 
         pass
 
 
-def test_containers_without_docker_are_explained(tmp_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    with (
-        pytest.raises(PartFailed, match=r"Docker does not do what it should(.|\n)*unset STACK"),
-        Parts.start(tmp_dir, environ={"STACK": "containers"}),
-    ):
-        pass
-
-
 def test_a_part_that_does_not_start_says_which_and_why(parts: Parts, tmp_dir: Path) -> None:
     broken = parts["nats"]
     parts.kill("nats")
