@@ -132,8 +132,8 @@ async def list_items(
 async def _found(session: AsyncSession, actor: Actor, filter: MemberFilter) -> list[UUID]:
     wanted = read_filter(filter, actor)
     connection = await session.connection()
-    statement = ids_statement(len(wanted.columns), wanted.conditions)
-    found = await connection.exec_driver_sql(statement, (MOST + 1, *wanted.columns, *wanted.values))
+    statement = ids_statement(wanted.columns, wanted.conditions, MOST + 1)
+    found = await connection.exec_driver_sql(statement, wanted.values)
     ids = [row[0] for row in found]
     if len(ids) > MOST:
         raise TooManyPeople(most=MOST)

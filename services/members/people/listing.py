@@ -66,12 +66,15 @@ _CONDITIONS: Final = {
     "word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {} AND NOT contact)",
     "any_word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {})",
 }
+_FEW: Final = {"email", "login_name", "word", "any_word"}
+_AFTER_NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
+_LAST: Final = "\U0010ffff"
 
 
 class Wanted(NamedTuple):
     """A filter as statements need it: the columns, the names of the conditions, and their values in order."""
 
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     conditions: tuple[str, ...]
     values: tuple[object, ...]
 
@@ -106,10 +109,6 @@ def read_filter(filter: MemberFilter, actor: Actor) -> Wanted:
     )
 
 
-_AFTER_NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
-_LAST: Final = "\U0010ffff"
-
-
 async def list_page(
     database: Database, actor: Actor, filter: MemberFilter, *, sort: Sort, cursor: str | None, limit: int
 ) -> tuple[Sequence[Any], str | None]:
@@ -119,8 +118,8 @@ async def list_page(
     key, kind = _KEYS[sort.lstrip("-")]
     name = f"members:{sort}:{_digest(wanted)}"
     after = _after(name, cursor, kind) if cursor else ()
-    statement = page_statement(len(wanted.columns), wanted.conditions, sort, after=bool(after))
-    rows = await database.read(actor.tenant_id, statement, limit + 1, *after, *wanted.columns, *wanted.values)
+    statement = page_statement(wanted.columns, wanted.conditions, sort, limit + 1, after=bool(after))
+    rows = await database.read(actor.tenant_id, statement, *after, *wanted.values)
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
@@ -134,33 +133,31 @@ def _after(name: str, cursor: str, kind: Any) -> tuple[object, UUID]:
 
 
 @lru_cache(512)
-def page_statement(columns: int, conditions: tuple[str, ...], sort: Sort, *, after: bool) -> str:
-    """Parameters: limit, then key and id of the last row seen (if after), the columns, the conditions' values."""
+def page_statement(
+    columns: tuple[Column, ...], conditions: tuple[str, ...], sort: Sort, limit: int, *, after: bool
+) -> str:
+    """Parameters: key and id of the last row seen (if after), then the conditions' values.
+
+    Columns and limit are written out, so that the database can keep one plan and need not plan each page anew.
+    """
     key, kind = _KEYS[sort.lstrip("-")]
     way, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
     typed = "text" if kind is _Key else "timestamptz"
-    rest = [f"({key}, id) {beyond} ($2::{typed}, $3::uuid)"] if after else []
-    first = 4 if after else 2
-    filters = where(conditions, first + columns)
-    order = f"ORDER BY {key} {way}, id {way} LIMIT $1"
-    places = [f"${first + n}" for n in range(columns)]
-    if any(condition in _FEW for condition in conditions):
+    rest = [f"({key}, id) {beyond} ($1::{typed}, $2::uuid)"] if after else []
+    rest += where(conditions, 3 if after else 1)
+    order = f"ORDER BY {key} {way}, id {way} LIMIT {limit:d}"
+    if _FEW & set(conditions):
         # These find few rows by an index of their own, which are then sorted.
-        return _select([f'"column" IN ({", ".join(places)})', *rest, *filters]) + f" {order}"
-    arms = [_select([f'"column" = {place}', *rest, *filters]) + f" {order}" for place in places]
+        return f"{_select(columns, rest)} {order}"
     # Each arm ends by itself, so that the planner reads it in order by its index.
-    return arms[0] if columns == 1 else f"SELECT * FROM (({') UNION ALL ('.join(arms)})) AS page {order}"  # noqa: S608
+    arms = [f"({_select([column], rest)} {order})" for column in columns]
+    return f"SELECT * FROM ({' UNION ALL '.join(arms)}) AS page {order}"  # noqa: S608 our own words
 
 
 @lru_cache(64)
-def ids_statement(columns: int, conditions: tuple[str, ...]) -> str:
-    """For bulk commands. Parameters: limit, the columns, the conditions' values."""
-    chosen = f'"column" IN ({", ".join(f"${2 + n}" for n in range(columns))})'
-    found = " AND ".join([chosen, *where(conditions, 2 + columns)])
-    return f"SELECT id FROM members WHERE {found} ORDER BY id LIMIT $1"  # noqa: S608 our own words
-
-
-_FEW: Final = {"email", "login_name", "word", "any_word"}
+def ids_statement(columns: tuple[Column, ...], conditions: tuple[str, ...], limit: int) -> str:
+    """For bulk commands. Parameters: the conditions' values."""
+    return f"SELECT id FROM ({_select(columns, where(conditions, 1))}) AS chosen ORDER BY id LIMIT {limit:d}"  # noqa: S608
 
 
 def where(conditions: Sequence[str], first: int) -> list[str]:
@@ -174,8 +171,9 @@ def where(conditions: Sequence[str], first: int) -> list[str]:
     return found
 
 
-def _select(conditions: Sequence[str]) -> str:
-    return f"SELECT {_COLUMNS} FROM members WHERE {' AND '.join(conditions)}"  # noqa: S608 our own words
+def _select(columns: Sequence[Column], conditions: Sequence[str]) -> str:
+    named = ", ".join(f"'{column}'" for column in columns)
+    return f"SELECT {_COLUMNS} FROM members WHERE {' AND '.join([f'"column" IN ({named})', *conditions])}"  # noqa: S608
 
 
 def _digest(wanted: Wanted) -> str:
