@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common import health, openapi
 from libs.common.auth import require_permission, require_stated_permissions
-from libs.common.bodies import require_media_type
+from libs.common.bodies import require_media_type, require_plain_query
 from libs.common.bus import Bus
 from libs.common.db import Database
 from libs.common.errors import AppError, Malformed, TooLarge, Unavailable
@@ -84,7 +84,7 @@ def build_app(core: Core, routers: Sequence[Router], *, state: Mapping[str, Any]
     heart = health.Heart()
     app = Litestar(
         route_handlers=[*routers, *health.routes(core.service, core.checks, heart=heart, told=core.told)],
-        guards=[require_permission, require_media_type],
+        guards=[require_permission, require_media_type, require_plain_query],
         dependencies={
             "actor": Provide(_provide_actor, sync_to_thread=False),
             "session": Provide(provide_session),

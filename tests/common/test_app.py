@@ -151,6 +151,7 @@ async def test_no_application_starts_with_a_handler_that_states_no_permission(co
         ("POST", NOTES, b'{"text": "refused"}', 409, "text_refused"),
         ("GET", f"{NOTES}/1?cursor=nonsense", None, 400, "malformed"),
         ("GET", f"{NOTES}/1?cursor={encode_cursor('others', '1')}", None, 400, "malformed"),
+        ("GET", f"{NOTES}/1?cursor=a%00b", None, 400, "malformed"),
         ("PUT", f"{NOTES}/1", b'{"text": "a"}', 428, "version_required"),
         ("GET", f"{NOTES}/broken", None, 500, "internal"),
     ],

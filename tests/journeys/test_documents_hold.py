@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
@@ -89,6 +90,7 @@ def _hold(operation: Any, bearer: Callable[[bool], str]) -> None:
     @given(case=cases)
     def hold(case: Any) -> None:
         headers = {"Authorization": f"Bearer {bearer('/operator/' in case.path)}"}
-        case.call_and_validate(headers=headers, checks=_CHECKS)
+        case.call_and_validate(headers=headers, checks=_CHECKS, session=session)
 
-    hold()
+    with requests.Session() as session:
+        hold()

@@ -62,7 +62,7 @@ async def provide_filter(
     "/",
     permission=Permission.MEMBERS_READ,
     dependencies={"filter": Provide(provide_filter)},
-    responses=problems(Malformed, Forbidden),
+    responses=problems(Malformed, AddressMalformed, Forbidden),
     summary="List members",
 )
 async def list_members(

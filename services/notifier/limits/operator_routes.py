@@ -47,6 +47,7 @@ async def read_switch(state: State) -> SwitchOut:
 
 @post(
     "/pause",
+    status_code=200,
     permission=AUTHENTICATED,
     operator=True,
     responses=problems(),
@@ -58,7 +59,7 @@ async def pause(state: State, actor: CurrentActor, data: JSONBody[PauseIn]) -> R
         return Response(SwitchOut(*await rules.read_switch(session)), status_code=200)
 
 
-@post("/resume", permission=AUTHENTICATED, operator=True, responses=problems(), summary="Send again")
+@post("/resume", status_code=200, permission=AUTHENTICATED, operator=True, responses=problems(), summary="Send again")
 async def resume(state: State, actor: CurrentActor) -> Response[SwitchOut]:
     async with state.database.session(PLATFORM) as session:
         await rules.resume(session, actor)
