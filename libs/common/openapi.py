@@ -205,13 +205,11 @@ def _complete(
 def _errors(handler: HTTPRouteHandler, route: HTTPRoute, operation: dict[str, Any]) -> dict[int, list[type[AppError]]]:
     """By status: what the handler names, and what follows from what it is."""
     parameters = operation.get("parameters", [])
-    implied: list[type[AppError]] = [Unavailable]
+    implied: list[type[AppError]] = [Unavailable, Malformed]  # a query can be malformed where none is read
     if handler.opt["permission"] != PUBLIC:
         implied.append(Unauthenticated)
         if handler.opt["permission"] != AUTHENTICATED:
             implied.append(Forbidden)
-    if parameters or media_type_of(handler):
-        implied.append(Malformed)
     if route.path_parameters:
         implied.append(NotFound)
     if media_type_of(handler):

@@ -167,7 +167,7 @@ async def test_problems_are_those_that_are_named_and_those_that_follow(document:
         "428",
         "503",
     }
-    assert _codes(document, THINGS + "/count", "get") == {"503": ["unavailable"]}
+    assert _codes(document, THINGS + "/count", "get") == {"400": ["malformed"], "503": ["unavailable"]}
 
 
 async def test_a_problem_that_stands_in_many_places_is_written_once(document: dict[str, Any]) -> None:
