@@ -10,13 +10,14 @@ from libs.common.app import CurrentActor, OnceOnly, Session, problems
 from libs.common.errors import Forbidden, Malformed, NotFound
 from libs.common.pages import Page, decode_cursor, page
 from libs.common.permissions import Permission
+from libs.common.text import AddressMalformed
 from services.members.bulk import rules
 from services.members.bulk.rules import Arguments
 from services.members.bulk.schemas import BulkInviteIn, BulkRevokeIn, ItemOut, ItemState, JobOut
 from services.members.bulk.tables import Job, JobItem
 from services.members.people.routes import Limit
 
-_STARTING = (rules.SelectionMissing, rules.TooManyPeople, Forbidden)
+_STARTING = (rules.SelectionMissing, rules.TooManyPeople, AddressMalformed, Forbidden)
 
 
 @post(

@@ -23,16 +23,16 @@ from services.members.moments import Moment, in_utc
 from services.members.people import rules
 from services.members.people.listing import MemberFilter, Sort, list_page
 from services.members.people.schemas import MemberIn, MemberOut, MemberPatch, shown, shown_row
-from services.members.refusals import AlreadyMember, EmailMissing, InvitationOpen, MayNotGrant, NotPresent
+from services.members.refusals import AlreadyMember, Blocked, EmailMissing, InvitationOpen, MayNotGrant, NotPresent
 from services.members.seats.rules import SeatLimitReached
 
 _ADDING = (
     rules.LoginNameTaken, rules.EmailTaken, AlreadyMember, rules.EmailRequired, rules.DatesReversed, AddressMalformed,
-    EmailMissing, MayNotGrant, SeatLimitReached, InvitationLimitReached,
+    EmailMissing, Blocked, MayNotGrant, SeatLimitReached, InvitationLimitReached,
 )  # fmt: skip
 _EDITING = (
     NotFound, NotPresent, rules.LoginNameTaken, rules.EmailTaken, AlreadyMember, rules.EmailRequired, InvitationOpen,
-    AddressMalformed, Forbidden,
+    AddressMalformed, MayNotGrant, Forbidden,
 )  # fmt: skip
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]

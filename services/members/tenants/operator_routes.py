@@ -16,8 +16,10 @@ from libs.common.errors import Malformed, NotFound
 from libs.common.etags import IfMatch, etag, version_read
 from libs.common.pages import Page, decode_cursor, page
 from libs.common.text import AddressMalformed
+from services.members.access.limits import InvitationLimitReached
 from services.members.people.routes import Limit
 from services.members.people.rules import EmailTaken
+from services.members.seats.rules import SeatLimitReached
 from services.members.seats.schemas import SeatsOut
 from services.members.tenants import rules
 from services.members.tenants.schemas import OperatorTenantIn, OperatorTenantOut, OperatorTenantPatch, OwnerAddressIn
@@ -94,7 +96,9 @@ async def edit_tenant(
     "/{tenant_id:uuid}/owner",
     permission=AUTHENTICATED,
     operator=True,
-    responses=problems(NotFound, rules.OwnerHasAccepted, EmailTaken, AddressMalformed),
+    responses=problems(
+        NotFound, rules.OwnerHasAccepted, EmailTaken, AddressMalformed, SeatLimitReached, InvitationLimitReached
+    ),
     status_code=204,
     summary="Send the first owner's invitation to another address, or again",
 )
