@@ -319,6 +319,37 @@ async def test_no_try_comes_after_the_end_of_the_link(post: Post, nord: uuid.UUI
     assert (message.state, message.reason) == ("expired", "link_expired")
 
 
+async def test_a_mail_that_our_own_mistake_spoils_fails_and_keeps_no_other(post: Post, nord: uuid.UUID) -> None:
+    members = await _invited(post, nord, 3)
+    spoilt = await post.message(members[0])
+    async with post.database.session(nord) as session:
+        await session.execute(text("UPDATE messages SET data = '{}' WHERE id = :id"), {"id": spoilt.id})
+    await post.sender.send_due()
+    message = await post.message(members[0])
+    assert (message.state, message.reason, message.attempts) == ("failed", "not_rendered", 0)
+    assert [(await post.message(member)).state for member in members[1:]] == ["sent", "sent"]
+
+
+async def test_lanes_outlive_a_database_that_goes_away_and_mails_that_break(
+    post: Post, nord: uuid.UUID, sender_of: SenderOf
+) -> None:
+    members = await _invited(post, nord, 3)
+    broken = await post.message(members[0])
+    async with post.database.session(nord) as session:
+        await session.execute(text("UPDATE messages SET template = 'no_such_kind' WHERE id = :id"), {"id": broken.id})
+    sender = sender_of()
+    running = asyncio.create_task(sender.run())
+    try:
+        await _until_sent(post, members[1:])
+        assert (await post.message(members[0])).state == "queued"  # looked at again in ten minutes
+        await post.database.engine.dispose()
+        (late,) = await _invited(post, nord)
+        await _until_sent(post, [late])
+    finally:
+        sender.stop()
+        await running
+
+
 def test_the_circuit_lets_one_look_again_after_a_pause_that_doubles() -> None:
     clock = [0.0]
     circuit = Circuit(lambda: clock[0])

@@ -8,18 +8,22 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.notifier.limits import rules as limits
 from services.notifier.mail_settings.tables import Logo
 from services.notifier.messages import gates
-from services.notifier.messages.bodies import NotRendered, write_body
+from services.notifier.messages.bodies import NotRendered, draft_of, write_body
+from services.notifier.messages.compose import compose, deliverable
 from services.notifier.messages.facts import hold_due
 from services.notifier.messages.house import House
 from services.notifier.messages.moves import move
 from services.notifier.messages.tables import Attempt, Body, Message
 from services.notifier.templates.catalog import KINDS
+
+log = structlog.get_logger()
 
 ONCE_MORE = 1
 """How often an uncertain mail is sent again: more would be more than one duplicate."""
@@ -29,10 +33,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A message in a worker's hand."""
 
     message: Message
-    body: Body
-    logo: tuple[str, bytes] | None
     attempt_id: UUID
     started_at: datetime
+    recipient: str
+    content: bytes
 
 
 async def claim(session: AsyncSession, message_id: UUID, now: datetime, lease: timedelta, house: House) -> Claim | None:
@@ -45,7 +49,10 @@ async def claim(session: AsyncSession, message_id: UUID, now: datetime, lease: t
         await give_up_lost_attempt(session, message, now)
         return None
     if halt := gates.stop(facts, now):
-        await move(session, message, halt.state, reason=halt.reason, due_at=halt.due_at)
+        if halt.state == message.state:
+            message.due_at = halt.due_at
+        else:
+            await move(session, message, halt.state, reason=halt.reason, due_at=halt.due_at)
         return None
     if message.state == "suppressed":
         await move(session, message, "queued", due_at=now)
@@ -53,14 +60,21 @@ async def claim(session: AsyncSession, message_id: UUID, now: datetime, lease: t
     if _is_first_invitation(message) and not await limits.may_invite(session, message.email_canonical, now):
         await move(session, message, "deferred", reason="limited", due_at=now + limits.RETRY)
         return None
-    if body is None:
-        try:
-            body = await write_body(session, message, house)
-        except NotRendered:
-            await move(session, message, "failed", reason="not_rendered")
-            return None
+    try:
+        body = body or await write_body(session, message, house)
+        content = compose(draft_of(message, body, await _logo(session, body), house))
+    except (NotRendered, ValueError, TypeError) as error:
+        log.exception("mail_not_composed", message_id=str(message.id), exc_info=error)
+        await move(session, message, "failed", reason="not_rendered")
+        return None
     attempt_id = await _begin_attempt(session, message, now, lease, house.relay_host)
-    return Claim(message=message, body=body, logo=await _logo(session, body), attempt_id=attempt_id, started_at=now)
+    return Claim(
+        message=message,
+        attempt_id=attempt_id,
+        started_at=now,
+        recipient=deliverable(message.email),
+        content=content,
+    )
 
 
 def _is_first_invitation(message: Message) -> bool:

@@ -28,7 +28,6 @@ from services.notifier.bounces.verp import return_path
 from services.notifier.messages import results
 from services.notifier.messages.circuit import Circuit
 from services.notifier.messages.claims import Claim, claim
-from services.notifier.messages.compose import Draft, compose, deliverable
 from services.notifier.messages.house import House
 from services.notifier.messages.queue import next_due
 from services.notifier.messages.smtp import AnswerLost, Connection, Relay, RelayAway, is_about_relay
@@ -39,6 +38,7 @@ log = structlog.get_logger()
 _ROUND = 200  # messages looked up at once
 _IDLE = 10.0  # seconds without mail after which a connection is closed
 _DATABASE_PAUSE = 0.5
+_MISTAKE_PAUSE = timedelta(minutes=10)
 
 
 class Sender:
@@ -106,26 +106,42 @@ class Sender:
         connection: Connection | None = None
         try:
             while not self._stopping:
-                found = await self._next()
-                if found is None:
-                    if connection:
-                        await connection.close()
-                    connection = None
-                    continue
-                self._in_hand.add(found[1])
-                try:
-                    await self.circuit.enter(lambda: self._stopping)
-                    if not self._stopping:
-                        connection = await self._send(*found, connection)
-                except (SQLAlchemyError, OSError) as error:
-                    # The database is away. An attempt that was begun keeps its lease, which runs out.
-                    log.warning("mail_not_taken", message_id=str(found[1]), error=type(error).__name__)
-                    await asyncio.sleep(_DATABASE_PAUSE)
-                finally:
-                    self._in_hand.discard(found[1])
+                connection = await self._step(connection)
         finally:
             if connection:
                 await connection.close()
+
+    async def _step(self, connection: Connection | None) -> Connection | None:
+        """One mail, or a while without any; the connection for the next step. Whatever fails, other lanes go on."""
+        found: tuple[UUID, UUID] | None = None
+        try:
+            found = await self._next()
+            if found is None:
+                if connection:
+                    await connection.close()
+                return None
+            self._in_hand.add(found[1])
+            await self.circuit.enter(lambda: self._stopping)
+            return connection if self._stopping else await self._send(*found, connection)
+        except (SQLAlchemyError, OSError) as error:
+            # The database is away. An attempt that was begun keeps its lease, which runs out.
+            log.warning("mail_not_taken", error=type(error).__name__)
+            await asyncio.sleep(_DATABASE_PAUSE)
+        except Exception:
+            log.exception("mail_failed", message_id=str(found and found[1]))
+            if found:
+                await self._postpone(*found)
+        finally:
+            if found:
+                self._in_hand.discard(found[1])
+        return None
+
+    async def _postpone(self, tenant_id: UUID, id: UUID) -> None:
+        """A mail that our own mistake keeps from being sent must not keep the others."""
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            async with self._database.session(tenant_id) as session:
+                later = self._clock() + _MISTAKE_PAUSE
+                await session.execute(update(Message).where(Message.id == id).values(due_at=later))
 
     async def _next(self) -> tuple[UUID, UUID] | None:
         """Tenant and id of the next that is due; None where there was nothing to do for a while."""
@@ -184,7 +200,7 @@ class Sender:
         conclude: Callable[[AsyncSession], Awaitable[results.Outcome]]
         still: Connection | None = connection
         try:
-            reply = await connection.hand_over(deliverable(claimed.message.email), self._content(claimed))
+            reply = await connection.hand_over(claimed.recipient, claimed.content)
             failpoint("after_smtp_before_result")
         except RelayAway as error:
             self.circuit.failed(str(error))
@@ -221,24 +237,6 @@ class Sender:
                 if not is_away(error):
                     raise
                 await asyncio.sleep(_DATABASE_PAUSE)
-
-    def _content(self, claimed: Claim) -> bytes:
-        message, body, house = claimed.message, claimed.body, self._house
-        return compose(
-            Draft(
-                message_id=message.id,
-                created_at=message.created_at,
-                sender=house.mail_from,
-                sender_name=body.sender_name,
-                reply_to=body.reply_to,
-                recipient=message.email,
-                locale=message.locale,
-                subject=body.subject,
-                text=house.fill(message, body.text),
-                html=house.fill(message, body.html),
-                logo=claimed.logo,
-            )
-        )
 
     @contextlib.asynccontextmanager
     async def _leased(self, claimed: Claim) -> AsyncIterator[None]:
