@@ -1,4 +1,4 @@
-"""What nobody needs any more is cleared away: counters, devices not seen for a year, sessions and links long over."""
+"""What nobody needs any more is cleared away: counters, devices not seen for long, sessions and links long over."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _EVERY = 3600.0
 
 RETENTION: Final = {
     "attempts": "greatest(last_at, wait_until) < now() - interval '1 day'",
-    "known_devices": "last_at < now() - interval '1 year'",
+    "known_devices": "last_at < now() - interval '90 days'",
     "sessions": "ends_at < now() - interval '1 day'",
     "operator_sessions": "ends_at < now() - interval '1 day'",
     "password_resets": "deadline < now() - interval '30 days'",

@@ -54,7 +54,8 @@ def provide_doors(request: Request) -> Doors:
 
 def provide_browser(request: Request) -> Browser:
     device = request.cookies.get(DEVICE) or secrets.token_urlsafe(32)
-    return Browser(client_ip(request), device, request.headers.get("user-agent", ""))
+    agent = "".join(character for character in request.headers.get("user-agent", "") if character.isprintable())
+    return Browser(client_ip(request), device, agent[:200])
 
 
 def provide_secret(request: Request) -> str | None:

@@ -62,12 +62,16 @@ async def test_the_password_must_be_changed_before_anything_else(world: World, a
     assert (await world.sign_in(bob.tenant, bob.login, PASSWORD)).json()["must_change"] is False
 
 
-async def test_who_has_changed_it_needs_the_current_one_the_next_time(world: World, as_: As) -> None:
+async def test_changing_it_again_takes_the_current_one_and_ends_other_sessions(
+    world: World, as_: As
+) -> None:
     bob = await without_email(world)
     await hand_over(as_("counsellor", bob.tenant.id), bob)
-    browser = world.browser()
+    browser, phone = world.browser(), world.browser()
+    await world.sign_in(bob.tenant, bob.login, HANDED, phone)
     await world.sign_in(bob.tenant, bob.login, HANDED, browser)
     await browser.post("/identity/v1/password", json={"new": PASSWORD}, headers=CSRF)
+    assert (await phone.get("/identity/v1/sessions/current")).status_code == 401
     answer = await browser.post("/identity/v1/password", json={"new": "and one more of mine"}, headers=CSRF)
     assert answer.json()["code"] == "wrong_password"
 

@@ -158,6 +158,7 @@ async def test_a_password_that_was_handed_over_is_changed_first(world: World, as
     page = await press(browser, await browser.get(path), "sign_in", login=bob.login, password=HANDED)
     assert page.url.path == f"{path}/change-password"
     assert says(page, "must_change")
+    assert says(await browser.get(f"{path}/sessions"), "error.must_change_password")
     page = await press(browser, page, new="short")
     assert page.status_code == 422
     page = await press(browser, page, new=PASSWORD)
@@ -212,6 +213,33 @@ async def test_another_sites_form_is_refused_on_every_page(world: World, headers
     for path in ("", "/invitation", "/password", "/password/new", "/change-password", "/sessions"):
         answer = await world.browser().post(f"/t/{slug}{path}", data={"do": "x"}, headers=headers)
         assert (answer.status_code, says(answer, "error.cross_site", "en")) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/t/%00", "/t/%FF", "/t/a%0D%0Ab", "/t/ACME", f"/t/{'a' * 100}", "/password/%00", "/t/acme/colour.css%00"],
+)
+async def test_a_path_that_nobody_could_have_been_given_is_not_there(world: World, path: str) -> None:
+    assert (await world.browser().get(path)).status_code in (400, 404)
+
+
+@pytest.mark.parametrize("code", ["%0D%0ASet-Cookie:%20a=b", "x;y=z", "%00", "a" * 5000])
+async def test_what_is_no_code_sets_no_cookie(world: World, code: str) -> None:
+    acme = await world.tenant()
+    for page in ("invitation", "password"):
+        answer = await world.browser().get(f"/t/{acme.slug}/{page}/{code}")
+        assert (answer.status_code, says(answer, "error.link_unreadable")) == (400, True)
+        assert not [line for line in answer.headers.get_list("set-cookie") if "device" not in line]
+
+
+@pytest.mark.parametrize("body", [b"do=sign_in&login=%FF%00&password=%ED%A0%80", b"\xff\xfe", b"", b"a=1&a=2&nonce="])
+async def test_a_form_that_no_browser_sends_is_refused(world: World, body: bytes) -> None:
+    acme = await world.tenant()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    browser = world.browser()
+    await browser.get(f"/t/{acme.slug}")
+    answer = await browser.post(f"/t/{acme.slug}", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
 
 
 async def test_every_page_has_a_strict_policy_and_nothing_inline(world: World) -> None:

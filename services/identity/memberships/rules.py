@@ -122,13 +122,13 @@ async def tell(session: AsyncSession, actor: Actor, membership: Membership, even
     record(session, actor, membership, event, **details)
 
 
-def _is_new(member_id: UUID) -> bool:
-    """A UUIDv7 says when it was made, in milliseconds (RFC 9562 section 5.7)."""
-    return member_id.version == 7 and abs(time.time() * 1000 - (member_id.int >> 80)) < 60_000
-
-
 async def raise_av(session: AsyncSession, membership: Membership) -> None:
     membership.av += 1
     await session.flush()
     notice = revocation.membership_below(membership.id, membership.av)
     send(session, membership, "revoked.membership", *notice, version=membership.av)
+
+
+def _is_new(member_id: UUID) -> bool:
+    """A UUIDv7 says when it was made, in milliseconds (RFC 9562 section 5.7)."""
+    return member_id.version == 7 and abs(time.time() * 1000 - (member_id.int >> 80)) < 60_000

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from libs.common.auth import PUBLIC
 from libs.common.errors import Gone, Malformed
+from libs.common.links import read_code
 from libs.common.text import masked_address
 from services.identity import web
 from services.identity.invitations import accepting
@@ -40,7 +41,8 @@ async def open_link(
     request: Request, doors: TheDoors, browser: TheBrowser, slug: FromPath[str], code: FromPath[str]
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
-    return view.redirect(f"{view.base}/invitation", cookie(LINK, code[:400], max_age=_FOR))
+    read_code(code)
+    return view.redirect(f"{view.base}/invitation", cookie(LINK, code, max_age=_FOR))
 
 
 @get("/t/{slug:str}/invitation", permission=PUBLIC)

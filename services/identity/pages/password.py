@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from libs.common.auth import PUBLIC
+from libs.common.links import read_code
 from services.identity import web
 from services.identity.pages.invitation import LinkMissing
 from services.identity.pages.views import read_form, view_of
@@ -57,7 +58,8 @@ async def open_link(
     request: Request, doors: TheDoors, browser: TheBrowser, code: FromPath[str], slug: FromPath[str | None] = None
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
-    return view.redirect(f"{view.base}/password/new", cookie(LINK, code[:400], max_age=_FOR))
+    read_code(code)
+    return view.redirect(f"{view.base}/password/new", cookie(LINK, code, max_age=_FOR))
 
 
 @get(["/password/new", "/t/{slug:str}/password/new"], permission=PUBLIC)
@@ -87,7 +89,7 @@ async def show_change(
     request: Request, doors: TheDoors, browser: TheBrowser, secret: TheSecret, slug: FromPath[str]
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
-    here = await require_here(doors, secret, view.here)
+    here = await require_here(doors, secret, view.here, to_change=True)
     return view.show("change_password.html", who=here.who, must_change=here.session.must_change)
 
 
@@ -97,7 +99,7 @@ async def change(
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
     form = await read_form(request, Change)
-    here = await require_here(doors, secret, view.here)
+    here = await require_here(doors, secret, view.here, to_change=True)
     view.again("change_password.html", who=here.who, must_change=here.session.must_change)
     await rules.change_password(doors, browser, secret=secret, current=form.current, new=form.new)
     return view.redirect(f"{view.base}?done=changed")

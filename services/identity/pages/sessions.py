@@ -12,7 +12,7 @@ from libs.common.errors import Malformed
 from services.identity import web
 from services.identity.pages.agents import browser_name
 from services.identity.pages.views import read_form, view_of
-from services.identity.sessions.here import end_own, find_own, require_here
+from services.identity.sessions.here import end_some, find_own, require_here
 from services.identity.web import TheBrowser, TheDoors, TheSecret
 
 
@@ -42,5 +42,5 @@ async def end_sessions(
     here = await require_here(doors, secret, view.here)
     if form.do not in ("end", "end_others") or (form.do == "end" and form.session is None):
         raise Malformed(field="do")
-    await end_own(doors, here, form.session if form.do == "end" else None)
+    await end_some(doors, here, form.session if form.do == "end" else None)
     return view.redirect(view.path)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
 from libs.common.db import PLATFORM, now, use_tenant
-from libs.common.errors import Gone, Unauthenticated, Unprocessable
+from libs.common.errors import Gone, NotFound, Unauthenticated, Unprocessable
 from libs.common.events.identity import PasswordChanged, PasswordResetAsked
 from libs.common.links import LinkNotValid, Purpose, read_code
 from libs.common.passwords import check_password
@@ -24,7 +24,7 @@ from services.identity.persons import rules as persons
 from services.identity.persons.tables import Person
 from services.identity.platform import in_platform
 from services.identity.sessions.closing import end_sessions_of
-from services.identity.sessions.rules import get_session, note_sign_in
+from services.identity.sessions.rules import end_own, get_session, note_sign_in
 from services.identity.sessions.tables import CookieSession, SessionMembership
 from services.identity.tenants.rules import get_tenant
 from services.identity.throttling import rules as throttling
@@ -161,6 +161,7 @@ async def _set_local(
         raise WrongPassword(field="current")
     credential.password_hash, credential.must_change, credential.expires_at = fresh, False, None
     credential.version += 1
+    await end_own(session, person_id=None, member_id=membership.id, current=one.id, session_id=None)
     await session.flush()
     note(session, memberships.herself(membership), credential, "identity.local_credential.changed")
     if one.must_change:
@@ -193,8 +194,12 @@ async def _local_credential_of(
 
 
 async def _lock_person(session: AsyncSession, person_id: UUID) -> Person:
+    """Raises NotFound for one who has just been erased."""
     query = select(Person).where(Person.id == person_id).with_for_update(key_share=True)
-    return (await session.scalars(query.execution_options(populate_existing=True))).one()
+    person = await session.scalar(query.execution_options(populate_existing=True))
+    if person is None:
+        raise NotFound
+    return person
 
 
 def _herself(person: Person) -> Actor:

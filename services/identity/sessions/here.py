@@ -14,8 +14,15 @@ from services.identity.memberships.tables import Membership
 from services.identity.persons import rules as persons
 from services.identity.persons.tables import PersonMembership
 from services.identity.roles import grants
-from services.identity.sessions.closing import end_session
-from services.identity.sessions.rules import Choice, choices, find_session, list_sessions, require_session
+from services.identity.sessions.rules import (
+    Choice,
+    MustChangePassword,
+    choices,
+    end_own,
+    find_session,
+    list_sessions,
+    require_session,
+)
 from services.identity.sessions.tables import CookieSession, SessionMembership
 
 
@@ -36,11 +43,13 @@ async def find_here(doors: Doors, secret: str | None, tenant_id: UUID | None) ->
         return await _here(session, one, tenant_id) if one else None
 
 
-async def require_here(doors: Doors, secret: str | None, tenant_id: UUID) -> Here:
-    """Raises Unauthenticated where nobody is signed in to this tenant."""
+async def require_here(doors: Doors, secret: str | None, tenant_id: UUID, *, to_change: bool = False) -> Here:
+    """Raises Unauthenticated where nobody is signed in to this tenant, MustChangePassword unless that is being done."""
     here = await find_here(doors, secret, tenant_id)
     if here is None or not here.opened:
         raise Unauthenticated
+    if here.session.must_change and not to_change:
+        raise MustChangePassword
     return here
 
 
@@ -50,19 +59,24 @@ async def find_choices(doors: Doors, secret: str | None) -> list[Choice]:
 
 
 async def find_own(doors: Doors, here: Here) -> list[CookieSession]:
-    member_id = here.membership.id if here.membership else None
     async with doors.database.session(PLATFORM) as session:
-        return await list_sessions(session, person_id=here.session.person_id, member_id=member_id)
+        return await list_sessions(session, person_id=here.session.person_id, member_id=_member_id(here))
 
 
-async def end_own(doors: Doors, here: Here, session_id: UUID | None) -> None:
-    """One of one's own, or (None) all others. One that is not hers is left alone."""
-    others = [one.id for one in await find_own(doors, here) if one.id != here.session.id]
+async def end_some(doors: Doors, here: Here, session_id: UUID | None) -> None:
+    """One of one's own, or (None) all others. Raises NotFound."""
     async with doors.database.session(PLATFORM) as session:
-        for id in others if session_id is None else {session_id} & set(others):
-            one = await session.get(CookieSession, id)
-            if one is not None:
-                await end_session(session, one)
+        await end_own(
+            session,
+            person_id=here.session.person_id,
+            member_id=_member_id(here),
+            current=here.session.id,
+            session_id=session_id,
+        )
+
+
+def _member_id(here: Here) -> UUID | None:
+    return here.membership.id if here.membership else None
 
 
 async def _here(session: AsyncSession, one: CookieSession, tenant_id: UUID | None) -> Here:
@@ -80,7 +94,8 @@ async def _membership(
         mine = (PersonMembership.person_id == one.person_id, PersonMembership.tenant_id == tenant_id)
         member_id = await session.scalar(select(PersonMembership.member_id).where(*mine))
     membership = await session.get(Membership, (tenant_id, member_id)) if member_id else None
-    if membership is None or membership.person_id != one.person_id:
+    vouched = opened is not None and one.person_id is None  # by its own credential, or by the tenant's provider
+    if membership is None or not (vouched or membership.person_id == one.person_id):
         return None
     owner = await grants.is_owner(session, membership.id)
     return membership if bar_to_sign_in(membership, now(), owner=owner) is None else None

@@ -2,11 +2,13 @@ from uuid import UUID
 
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.app import CurrentActor, Session, problems
 from libs.common.auth import AUTHENTICATED, PUBLIC
 from libs.common.db import PLATFORM
 from libs.common.errors import NotFound, TooMany, Unauthenticated
+from libs.common.tokens import Actor
 from services.identity import web
 from services.identity.doors import Doors
 from services.identity.sessions import rules
@@ -90,12 +92,12 @@ async def list_sessions(session: Session, actor: CurrentActor) -> SessionsOut:
     responses=problems(NotFound),
 )
 async def end_session(session: Session, actor: CurrentActor, session_id: FromPath[UUID]) -> None:
-    await rules.end_own(session, actor, session_id)
+    await _end(session, actor, session_id)
 
 
 @delete("/sessions", permission=AUTHENTICATED, summary="End all of one's own sessions but this one")
 async def end_other_sessions(session: Session, actor: CurrentActor) -> None:
-    await rules.end_own(session, actor, None)
+    await _end(session, actor, None)
 
 
 router = Router(
@@ -113,6 +115,11 @@ router = Router(
     dependencies=web.dependencies(),
     tags=["Sessions"],
 )
+
+
+async def _end(session: AsyncSession, actor: Actor, session_id: UUID | None) -> None:
+    current = UUID(actor.session_id)
+    await rules.end_own(session, person_id=actor.person_id, member_id=actor.id, current=current, session_id=session_id)
 
 
 async def _signed_in(doors: Doors, one: CookieSession, slug: str | None) -> SignedInOut:

@@ -13,7 +13,6 @@ from libs.common.changes import record
 from libs.common.db import PLATFORM, now, use_tenant
 from libs.common.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from libs.common.events.identity import SignedIn
-from libs.common.tokens import Actor
 from services.identity.doors import Doors
 from services.identity.memberships.rules import herself
 from services.identity.memberships.standing import bar_to_sign_in
@@ -159,19 +158,21 @@ async def leave_tenant(doors: Doors, secret: str | None, slug: str) -> None:
 async def list_sessions(
     session: AsyncSession, *, person_id: UUID | None, member_id: UUID | None
 ) -> list[CookieSession]:
-    """One's own, newest first: a person's in all tenants, or a local credential's."""
+    """One's own, newest first: a person's in all tenants, or those of a membership's own credential or provider."""
     mine = select(SessionMembership.session_id).where(SessionMembership.member_id == member_id)
-    whose = CookieSession.id.in_(mine) if person_id is None else CookieSession.person_id == person_id
+    not_a_persons = CookieSession.id.in_(mine) & CookieSession.person_id.is_(None)
+    whose = not_a_persons if person_id is None else CookieSession.person_id == person_id
     query = select(CookieSession).where(whose, CookieSession.ends_at > now())
     return list((await session.scalars(query.order_by(CookieSession.signed_in_at.desc()))).all())
 
 
-async def end_own(session: AsyncSession, actor: Actor, session_id: UUID | None) -> None:
-    """One of one's own sessions, or (None) all but the one that asks. Raises NotFound."""
-    found = await list_sessions(session, person_id=actor.person_id, member_id=actor.id)
-    if session_id is None:
-        wanted = [one for one in found if str(one.id) != actor.session_id]
-    elif not (wanted := [one for one in found if one.id == session_id]):
+async def end_own(
+    session: AsyncSession, *, person_id: UUID | None, member_id: UUID | None, current: UUID, session_id: UUID | None
+) -> None:
+    """One of one's own sessions, or (None) all but the current one. Raises NotFound."""
+    found = await list_sessions(session, person_id=person_id, member_id=member_id)
+    wanted = [one for one in found if one.id == session_id or (session_id is None and one.id != current)]
+    if session_id is not None and not wanted:
         raise NotFound
     for one in wanted:
         await end_session(session, one)

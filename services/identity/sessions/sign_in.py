@@ -90,7 +90,7 @@ async def _enter(
         one = CookieSession(person_id=candidate.person_id)
         session.add(one)
     fresh = secrets.token_urlsafe(32)
-    one.secret_digest, one.amr, one.agent = digest_of(fresh), ["pwd"], browser.agent[:200]
+    one.secret_digest, one.amr, one.agent = digest_of(fresh), ["pwd"], browser.agent
     one.signed_in_at = one.seen_at = now()
     one.ends_at = now() + timedelta(hours=settings.session_hours)
     one.must_change = must_change

@@ -1,5 +1,6 @@
 """Tenants as members tells of them, and the way from a slug to its tenant."""
 
+import re
 from uuid import UUID
 
 from sqlalchemy import delete, select
@@ -12,6 +13,8 @@ from libs.common.consumers import NotYet
 from libs.common.errors import NotFound
 from libs.common.events.members import TenantSaved
 from services.identity.tenants.tables import Tenant, TenantRoute
+
+_SLUG = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 
 
 async def save_tenant(session: AsyncSession, tenant_id: UUID, version: int, saved: TenantSaved) -> None:
@@ -35,7 +38,8 @@ async def save_tenant(session: AsyncSession, tenant_id: UUID, version: int, save
 
 
 async def find_tenant_id(session: AsyncSession, slug: str) -> UUID | None:
-    route = await session.get(TenantRoute, slug)
+    """Whatever stood in the path."""
+    route = await session.get(TenantRoute, slug) if _SLUG.fullmatch(slug) else None
     return route.tenant_id if route else None
 
 
