@@ -92,11 +92,7 @@ async def run(url: str, make: Callable[[], bytes], *, seconds: float, connection
     latencies: list[float] = []
     started = time.perf_counter()
     made = [
-        (
-            await loop.create_connection(
-                lambda: _Connection(make, started + seconds, latencies), "127.0.0.1", port
-            )
-        )[1]
+        (await loop.create_connection(lambda: _Connection(make, started + seconds, latencies), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
     await asyncio.gather(*(connection.done for connection in made))
