@@ -22,7 +22,7 @@ def rig_databases() -> dict[str, Urls]:
 @pytest.fixture
 def sizes() -> Sizes:
     """Overridden where a test needs a small stream or a short wait."""
-    return Sizes(max_bytes=64 * MIB, ack_wait=2)
+    return Sizes(max_bytes=64 * MIB)
 
 
 @pytest.fixture
