@@ -18,7 +18,7 @@ class MemberDocumentsErased(Event, frozen=True):
 
 
 class DocumentAdded(Event, frozen=True):
-    """A file was filed about a member. Who sees it is nobody else's business, so neither its name nor its type is told."""
+    """A file was filed about a member. Who sees it is nobody else's business: neither name nor type is told."""
 
     name: ClassVar[str] = "documents.document.added.v1"
 
@@ -36,7 +36,7 @@ class DocumentRemoved(Event, frozen=True):
 
 
 class DocumentsOpened(Event, frozen=True):
-    """Break-glass: somebody opened all documents about a member, until a time. Those who uploaded them are to be told."""
+    """Break-glass: somebody opened all documents about a member, until a time; their uploaders are to be told."""
 
     name: ClassVar[str] = "documents.opening.made.v1"
 
