@@ -59,7 +59,7 @@ def test_the_owner_is_mailed_in_german_and_looking_changes_nothing(
 
 
 def test_invited_shown_resent_accepted(world: World, visitor: Callable[[], Visitor]) -> None:
-    """A-14, D-05, D-15, D-17, D-18, E-10, E-11, E-12, R-12: added, invited, the mail in the log, sent again, accepted."""
+    """A-14, D-05, D-15, D-17, D-18, E-10, E-11, E-12, R-12: added, invited, logged, sent again, accepted."""
     tenant = world.tenant("acme", seats=3)
     bob = world.add(tenant, "bob")
     assert (bob["column"], bob["guidance"]["code"], bob["account"]) == ("added", "invite", "no_access")
