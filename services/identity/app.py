@@ -1,3 +1,7 @@
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
 from litestar import Litestar
 
 from libs.common import me, reference_page
@@ -6,6 +10,7 @@ from libs.common.core import connect
 from libs.common.events.subjects import SERVICES
 from libs.common.keys import TOKEN, KeyRing
 from libs.common.tokens import IssuerKeys
+from services.identity.connections.routes import router as connections
 from services.identity.doors import open_doors
 from services.identity.invitations.routes import router as invitations
 from services.identity.local_credentials.routes import router as local_credentials
@@ -28,8 +33,17 @@ def create_app(settings: Settings, core: Core | None = None) -> Litestar:
         passwords,
         roles,
         local_credentials,
+        connections,
         operators,
         pages,
         reference_page.router(settings.public_url, SERVICES),
     ]
-    return build_app(core, routers, state={"doors": open_doors(settings, core.database)})
+    doors = open_doors(settings, core.database, core.bus)
+
+    @contextlib.asynccontextmanager
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with doors.outgoing:
+            yield
+
+    core = msgspec.structs.replace(core, lifespan=[*core.lifespan, running])
+    return build_app(core, routers, state={"doors": doors})

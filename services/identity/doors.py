@@ -2,9 +2,12 @@
 their own transactions, in the tenant that a slug, a link or a session leads to.
 """
 
+import httpx
 import msgspec
 
+from libs.common.bus import Bus
 from libs.common.db import Database
+from libs.common.http_client import Rules, http_client
 from libs.common.keys import SECRETS, TOKEN, KeyRing, SecretBox
 from libs.common.links import Links, Purpose
 from libs.common.passwords import PasswordCosts, Passwords
@@ -20,9 +23,12 @@ class Doors(msgspec.Struct, frozen=True):
     keys: IssuerKeys
     tokens: TokenIssuer
     secrets: SecretBox
+    outgoing: httpx.AsyncClient
+    """For whatever leaves the installation; closed with the application."""
+    bus: Bus | None
 
 
-def open_doors(settings: Settings, database: Database) -> Doors:
+def open_doors(settings: Settings, database: Database, bus: Bus | None = None) -> Doors:
     """Raises KeyProblem where a key is missing: no key, no start."""
     keys = IssuerKeys(KeyRing(settings.keys_dir, TOKEN))
     return Doors(
@@ -33,4 +39,6 @@ def open_doors(settings: Settings, database: Database) -> Doors:
         keys=keys,
         tokens=TokenIssuer(keys, settings.public_url),
         secrets=SecretBox(KeyRing(settings.keys_dir, SECRETS)),
+        outgoing=http_client(Rules(allow_loopback=settings.outgoing_loopback)),
+        bus=bus,
     )

@@ -39,6 +39,7 @@ async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
         identity_url=ISSUER,
         password_time_cost=1,
         password_memory_kib=8,
+        outgoing_loopback=True,
     )
 
 

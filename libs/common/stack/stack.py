@@ -91,6 +91,7 @@ class Stack(Parts):
             "S3_SECRET": s3.secret,
             "S3_BUCKET": s3.bucket,
             "S3_REGION": s3.region,
+            "OUTGOING_LOOPBACK": "true",
         }
 
     def admin_url(self, service: str) -> str:

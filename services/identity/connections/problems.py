@@ -7,7 +7,7 @@ from libs.common.errors import AppError, Conflict, Forbidden, Unprocessable
 
 
 class ProviderUnfit(Unprocessable):
-    """With reason, and field where one of the provider's own is meant: it cannot be connected as it describes itself."""
+    """With reason, and field where one of the provider's is meant: it cannot be connected as it describes itself."""
 
     title = "The identity provider cannot be connected as it is"
 

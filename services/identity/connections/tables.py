@@ -88,6 +88,7 @@ class ConnectionSession(TenantRow, Table):
         ForeignKeyConstraint(
             ["tenant_id", "connection_id"], ["connections.tenant_id", "connections.id"], ondelete="CASCADE"
         ),
+        Index("ix_connection_sessions_id", "id"),
         Index("ix_connection_sessions_subject", "tenant_id", "connection_id", "subject"),
     )
 

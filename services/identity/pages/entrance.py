@@ -9,6 +9,8 @@ from msgspec import Struct
 from libs.common.auth import PUBLIC
 from libs.common.errors import Malformed
 from services.identity import web
+from services.identity.connections.leaving import way_out
+from services.identity.pages.connection_setup import may_set_up
 from services.identity.pages.views import View, read_form, view_of
 from services.identity.sessions import rules
 from services.identity.sessions.here import Here, find_choices, find_here
@@ -16,7 +18,7 @@ from services.identity.sessions.schemas import Password, Slug, Typed
 from services.identity.sessions.sign_in import sign_in
 from services.identity.web import SESSION, TheBrowser, TheDoors, TheSecret, cookie
 
-_NOTICES = {"password": "password_set", "changed": "password_changed"}
+_NOTICES = {"password": "password_set", "changed": "password_changed", "connected": "connected"}
 
 
 class Entrance(Struct):
@@ -49,7 +51,8 @@ async def show_entrance(
         return view.redirect(f"{view.base}/change-password")
     name = here.membership.display_name
     is_person = here.session.person_id is not None
-    return view.show("home.html", name=name, who=here.who, is_person=is_person, notice=said)
+    sets_up = await may_set_up(view, here.membership.id)
+    return view.show("home.html", name=name, who=here.who, is_person=is_person, sets_up=sets_up, notice=said)
 
 
 @post(["/", "/t/{slug:str}"], permission=PUBLIC, guards=[web.require_own_page])
@@ -69,8 +72,12 @@ async def enter(
             tenant = await rules.switch_tenant(doors, secret, slug or form.slug)
             return view.redirect(f"/t/{tenant.slug}")
         case "sign_out":
+            out = await way_out(doors, view.tenant, secret) if view.tenant else None
             await rules.sign_out(doors, secret)
-            return view.redirect(view.base or "/", cookie(SESSION, "", max_age=0))
+            gone = cookie(SESSION, "", max_age=0)
+            if out is not None:
+                return view.show("signed_out.html", provider=out.provider, url=out.url, cookies=[gone])
+            return view.redirect(view.base or "/", gone)
     raise Malformed(field="do")
 
 

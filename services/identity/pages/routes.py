@@ -11,7 +11,15 @@ from libs.common.auth import PUBLIC
 from libs.common.db import PLATFORM
 from libs.common.errors import AppError
 from services.identity import web
-from services.identity.pages import colours, entrance, invitation, password, sessions
+from services.identity.pages import (
+    colours,
+    connection_setup,
+    connections,
+    entrance,
+    invitation,
+    password,
+    sessions,
+)
 from services.identity.pages.views import show_error
 from services.identity.tenants.rules import find_tenant, find_tenant_id
 from services.identity.web import TheDoors
@@ -62,6 +70,13 @@ _handlers: list[Any] = [
     password.change,
     sessions.show_sessions,
     sessions.end_sessions,
+    connections.go,
+    connections.back,
+    connections.end_from_outside,
+    connection_setup.show_connections,
+    connection_setup.create,
+    connection_setup.show_connection,
+    connection_setup.change,
 ]
 
 router = Router(

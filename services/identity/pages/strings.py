@@ -5,9 +5,12 @@ text for two keys, and on an error that a page can meet and nobody explains.
 from collections.abc import Mapping
 from typing import Final
 
+from services.identity.pages.connection_strings import CONNECTION_STRINGS
+
 LANGUAGES: Final = ("de", "en")
 
 STRINGS: Final[Mapping[str, tuple[str, str]]] = {
+    **CONNECTION_STRINGS,
     # Everywhere
     "product": ("Control Centre", "Control Centre"),
     "imprint": ("Impressum", "Imprint"),

@@ -16,6 +16,8 @@ from litestar.datastructures import Cookie
 from libs.common.db import PLATFORM
 from libs.common.errors import AppError, Forbidden, Malformed, NotFound
 from services.identity import web
+from services.identity.connections.rules import list_buttons
+from services.identity.connections.tables import Connection
 from services.identity.doors import Doors
 from services.identity.pages import nonces, strings
 from services.identity.pages.strings import accepted, language_of
@@ -39,6 +41,8 @@ class View:
     def __init__(self, request: Request, doors: Doors, browser: Browser, tenant: Tenant | None) -> None:
         self.doors, self.browser, self.tenant = doors, browser, tenant
         self.path = request.url.path
+        self.done = request.query_params.get("done", "")  # what a redirect has to tell
+        self.connections: list[Connection] = []  # by which one may sign in here
         self._asked = request.query_params.get("lang")
         said = (self._asked, request.cookies.get(LANGUAGE))
         self._visitor = (*said, *accepted(request.headers.get("accept-language", "")))
@@ -102,6 +106,12 @@ class View:
             key = "error.malformed" if error.status < 500 else "error.unavailable"
         return self.text(key, **error.params)
 
+    def outcome(self, code: str) -> str:
+        """What came of a sign-in with a provider, as its row says it: `done`, or an error's code and reason."""
+        key = "outcome.done" if code == "done" else f"error.{code}"
+        found = strings.STRINGS.get(key, strings.STRINGS["problem"])[strings.LANGUAGES.index(self.language)]
+        return found.partition("{")[0].rstrip(" :.(") + "."
+
     def nonce(self, action: str) -> str:
         return nonces.nonce_for(self.browser.device, action)
 
@@ -137,7 +147,9 @@ async def view_of(request: Request, doors: Doors, browser: Browser, slug: str | 
     if tenant_id is None:
         raise NotFound
     async with doors.database.session(tenant_id) as session:
-        return View(request, doors, browser, await get_tenant(session, tenant_id))
+        view = View(request, doors, browser, await get_tenant(session, tenant_id))
+        view.connections = await list_buttons(session)
+        return view
 
 
 async def read_form[F: msgspec.Struct](request: Request, form: type[F]) -> F:

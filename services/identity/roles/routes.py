@@ -84,4 +84,4 @@ def _roles(held: list[Grant]) -> RolesOut:
 
 
 def _grant(one: Grant) -> GrantOut:
-    return GrantOut(one.kind, one.name, one.source, one.granted_by, one.created_at, one.ends_at)
+    return GrantOut(one.kind, one.name, one.source, one.granted_by, one.created_at, one.ends_at, one.connection_id)

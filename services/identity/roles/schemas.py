@@ -20,6 +20,8 @@ class GrantOut(Struct):
     granted_by: UUID | None
     granted_at: datetime
     ends_at: datetime | None
+    connection_id: UUID | None
+    """Of the source sso: the connection whose groups give it."""
 
 
 class RolesOut(Struct):

@@ -13,7 +13,9 @@ class Grant(TenantRow, Table):
 
     __tablename__ = "grants"
     __table_args__ = (
-        UniqueConstraint("tenant_id", "member_id", "kind", "name", "source"),
+        UniqueConstraint(
+            "tenant_id", "member_id", "kind", "name", "source", "connection_id", postgresql_nulls_not_distinct=True
+        ),
         ForeignKeyConstraint(["tenant_id", "member_id"], ["memberships.tenant_id", "memberships.id"]),
     )
 
@@ -21,5 +23,6 @@ class Grant(TenantRow, Table):
     kind: Mapped[str]  # role, permission_group
     name: Mapped[str]
     source: Mapped[str]  # manual, invitation, permission_group, sso, scim
+    connection_id: Mapped[UUID | None]  # of sso: whose groups give it
     granted_by: Mapped[UUID | None]
     ends_at: Mapped[datetime | None]

@@ -163,7 +163,7 @@ async def _mint(session: AsyncSession, doors: Doors, one: CookieSession, tenant_
         id=membership.id,
         tenant_id=tenant_id,
         session_id=str(one.id),
-        person_id=membership.person_id,
+        person_id=one.person_id,  # a provider vouches for the membership, not for who she is elsewhere
         authorisation_version=membership.av,
         holder=membership.holder,
         amr=tuple(one.amr),

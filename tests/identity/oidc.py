@@ -1,0 +1,94 @@
+"""Words for stories about a tenant's own provider: set up by its admin, visited by its people."""
+
+import html
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from httpx import AsyncClient, Response
+
+from tests.identity import fake_provider
+from tests.identity.conftest import As
+from tests.identity.fake_provider import CLIENT, SECRET, FakeProvider
+from tests.identity.story import Tenant, World
+
+CONNECTIONS = "/identity/v1/connections"
+
+
+class Connected(msgspec.Struct):
+    """A tenant with an enabled connection to a provider."""
+
+    world: World
+    tenant: Tenant
+    provider: FakeProvider
+    admin: AsyncClient
+    id: str
+
+    @property
+    def path(self) -> str:
+        return f"{CONNECTIONS}/{self.id}"
+
+    @property
+    def callback(self) -> str:
+        return f"/t/{self.tenant.slug}/connections/{self.id}/callback"
+
+    async def go(self, browser: AsyncClient, do: str = "sign_in") -> str:
+        """Press the button; the provider's address to which the browser is sent."""
+        page = await browser.get(f"/t/{self.tenant.slug}")
+        form = {"do": do, "nonce": nonce_in(page.text, f"/t/{self.tenant.slug}/sign-in/{self.id}")}
+        return sent_to(await browser.post(f"/t/{self.tenant.slug}/sign-in/{self.id}", data=form))
+
+    async def visit(self, browser: AsyncClient, do: str = "sign_in", **claims: Any) -> Response:
+        """There and back."""
+        query = self.provider.authorize(await self.go(browser, do), **claims)
+        return await browser.get(f"{self.callback}?{query}")
+
+    async def change(self, **fields: Any) -> dict[str, Any]:
+        etag = (await self.admin.get(self.path)).headers["etag"]
+        answer = await self.admin.patch(self.path, json=fields, headers={"If-Match": etag})
+        assert answer.status_code == 200, answer.text
+        return cast(dict[str, Any], answer.json())
+
+    async def map(self, **mapping: Any) -> Response:
+        etag = (await self.admin.get(self.path)).headers["etag"]
+        return await self.admin.put(f"{self.path}/mapping", json=mapping, headers={"If-Match": etag})
+
+    async def last(self) -> dict[str, Any]:
+        """The newest attempt, as admins see it."""
+        return cast(dict[str, Any], (await self.admin.get(f"{self.path}/attempts")).json()["items"][0])
+
+
+@asynccontextmanager
+async def connected(world: World, as_: As, tenant: Tenant | None = None, **fields: Any) -> AsyncIterator[Connected]:
+    tenant = tenant or await world.tenant()
+    async with fake_provider.running() as provider:
+        admin = as_("owner", tenant.id)
+        made = Connected(world, tenant, provider, admin, await create(admin, provider.issuer, **fields))
+        assert (await admin.post(f"{made.path}/discover")).status_code == 200
+        await made.change(state="enabled")
+        yield made
+
+
+async def create(admin: AsyncClient, issuer: str, **fields: Any) -> str:
+    about = {"name": "Acme ID", "issuer": issuer, "client_id": CLIENT, "client_secret": SECRET}
+    answer = await admin.post(CONNECTIONS, json={**about, **fields})
+    assert answer.status_code == 201, answer.text
+    return str(UUID(answer.json()["id"]))
+
+
+def nonce_in(text: str, action: str) -> str:
+    found = re.search(rf'action="{re.escape(action)}">\s*<input type="hidden" name="nonce" value="([^"]+)"', text)
+    assert found, f"no form for {action} in {text}"
+    return found.group(1)
+
+
+def sent_to(page: Response) -> str:
+    assert page.status_code == 200, page.text
+    found = re.search(r'class="button" href="([^"]+)"', page.text)
+    assert found, page.text
+    url = html.unescape(found.group(1))
+    assert page.headers["refresh"] == f"0;url={url}"
+    return url
