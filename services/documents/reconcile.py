@@ -22,7 +22,7 @@ from libs.common.tokens import Actor
 from services.documents.documents.tables import Document
 from services.documents.edges import Edges
 from services.documents.erasures.tables import Deletion
-from services.documents.store import Found, ObjectMissing, Place, place_of
+from services.documents.store import Found, Place, place_of
 from services.documents.uploads.tables import Upload
 
 YOUNG = timedelta(days=1)
@@ -127,10 +127,7 @@ async def _is_lost(edges: Edges, row: Row[UUID, UUID, UUID]) -> bool:
     """Asked again, one by one: it may have been removed in between."""
     async with edges.database.session(row.tenant_id) as session:
         document = await session.get(Document, (row.tenant_id, row.id))
-    try:
-        return document is not None and await edges.store.size(document.place) < 0
-    except ObjectMissing:
-        return True
+    return document is not None and not await edges.store.has(document.place, document.size)
 
 
 async def _mark_lost(edges: Edges, row: Row[UUID, UUID, UUID]) -> None:

@@ -7,7 +7,7 @@ a client uploads by itself becomes an object only when we put its parts together
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -138,10 +138,15 @@ class Store:
             if not answer.get("IsTruncated"):
                 return found
 
-    async def finish(self, place: Place, multipart_id: str, parts: Iterable[Part]) -> None:
-        """Put the parts together: the object exists from now on. Raises UploadMissing."""
+    async def finish(self, place: Place, multipart_id: str, parts: Sequence[Part]) -> None:
+        """Put the parts together: the object exists from now on. May be repeated. Raises UploadMissing."""
         listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
-        await self._ask("complete_multipart_upload", place, UploadId=multipart_id, MultipartUpload={"Parts": listed})
+        together = {"UploadId": multipart_id, "MultipartUpload": {"Parts": listed}}
+        try:
+            await self._ask("complete_multipart_upload", place, **together)
+        except UploadMissing:  # also the answer when it was done, and that answer was lost
+            if not await self.has(place, sum(part.size for part in parts)):
+                raise
 
     async def abort(self, place: Place, multipart_id: str) -> None:
         """Forget what has arrived. Nothing happens if it was never begun, or has ended."""
@@ -153,6 +158,13 @@ class Store:
     async def size(self, place: Place) -> int:
         """Raises ObjectMissing."""
         return int((await self._ask("head_object", place))["ContentLength"])
+
+    async def has(self, place: Place, size: int) -> bool:
+        """Whether the object is there, in this length."""
+        try:
+            return await self.size(place) == size
+        except ObjectMissing:
+            return False
 
     async def read(self, place: Place, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """The object's bytes from start up to, not including, end. Takes up again where the store broke off.

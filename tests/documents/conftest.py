@@ -1,7 +1,7 @@
 """The application on real PostgreSQL and S3; members as events would have told of them; callers by what they are."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Caller(msgspec.Struct):
 
 As = Callable[..., Caller]
 Known = Callable[..., Any]
+Allow = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
@@ -106,6 +107,24 @@ def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID
         return Caller(id, client_of(app, token_for(who, tenant or acme, id=id, **claims)))
 
     return caller
+
+
+@pytest.fixture
+def allow(as_: As, app: Litestar, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID) -> Allow:
+    """await allow(visibilities=[…]): change what acme allows; its limits are changed by an operator."""
+
+    async def change(**fields: Any) -> None:
+        operator = client_of(app, token_for("operator"))
+        limits = {name: fields.pop(name) for name in ("max_file_bytes", "tenant_quota_bytes") if name in fields}
+        for client, path, changed in (
+            (as_("admin").client, "/documents/v1/settings", fields),
+            (operator, f"/documents/v1/operator/tenants/{acme}/limits", limits),
+        ):
+            version = (await client.get(path)).headers["etag"]
+            answer = await client.patch(path, json=changed, headers={"If-Match": version})
+            assert answer.status_code == 200, answer.text
+
+    return change
 
 
 @pytest.fixture

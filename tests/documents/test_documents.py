@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
+from litestar import Litestar
 from sqlalchemy import event, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,6 +14,7 @@ from libs.common.sweeps import sweep_once
 from services.documents.edges import Edges
 from services.documents.erasures.sweeps import DELETIONS_DUE, SWEEPS, delete_in_store
 from services.documents.work import work_once
+from tests.conftest import ClientOf, TokenFor
 from tests.documents.conftest import DOCUMENTS, PDF, As, Caller, Known
 
 PNG = b"\x89PNG\r\n\x1a\n...."
@@ -246,10 +248,32 @@ async def test_who_may_change_what_the_tenant_allows(as_: As, globex: uuid.UUID,
         {"visibilities": []},
         {"visibilities": ["public"]},
         {"forbidden_types": ["nonsense"]},
-        {"max_file_bytes": -1},
+        {"uploader_quota_bytes": -1},
+        {"tenant_quota_bytes": 2**50},
         {"version": 3},
     ],
 )
 async def test_settings_that_make_no_sense_are_malformed(as_: As, wrong: dict[str, Any]) -> None:
     answer = await as_("admin").client.patch(SETTINGS, json=wrong, headers={"If-Match": '"0"'})
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+async def test_operators_say_how_much_and_see_no_more(
+    app: Litestar, as_: As, bob: uuid.UUID, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID
+) -> None:
+    """Limits are an operator's to give; who is no operator is not let in, and operators get in nowhere else."""
+    path = f"/documents/v1/operator/tenants/{acme}/limits"
+    operator = client_of(app, token_for("operator"))
+    await as_("counsellor").file(bob)
+    limits = await operator.get(path)
+    assert limits.json() == {
+        "max_file_bytes": 5 * 1024**3,
+        "tenant_quota_bytes": 100 * 1024**3,
+        "used_bytes": len(PDF),
+        "version": 0,
+    }
+    changed = await operator.patch(path, json={"max_file_bytes": 9}, headers={"If-Match": limits.headers["etag"]})
+    assert (changed.status_code, changed.json()["max_file_bytes"]) == (200, 9)
+    assert (await as_("counsellor").upload(bob)).status_code == 413
+    for answer in (await as_("owner").get(path), await operator.get(DOCUMENTS)):
+        assert answer.status_code == 401

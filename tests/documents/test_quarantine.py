@@ -44,7 +44,7 @@ async def test_what_the_scanner_finds_is_refused(as_: As, bob: uuid.UUID, clamd:
         answer = await carla.upload(bob, body, "harmlos.txt")
         assert (answer.status_code, answer.json()["code"]) == (422, "harm_found")
     assert await carla.names() == []
-    assert [one["reason"] for one in (await carla.get(UPLOADS)).json()] == ["harm_found"] * 2
+    assert [one["reason"] for one in (await carla.get(UPLOADS)).json()["items"]] == ["harm_found"] * 2
     await carla.file(bob)
     assert clamd.scanned == 3
 

@@ -29,11 +29,12 @@ _OF_NO_ID = {"me", "uploads", "documents", "documents/zip", "openings", "hand-ov
 
 
 def _operations(app: Litestar) -> Iterator[tuple[str, str]]:
-    """Method and path of every route that is not public."""
+    """Method and path of every route that members may call."""
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             for method, (handler, _) in route.route_handler_map.items():
-                if handler.opt["permission"] != PUBLIC and method != "OPTIONS":
+                operators = handler.opt.get("operator")
+                if handler.opt["permission"] != PUBLIC and not operators and method != "OPTIONS":
                     yield method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path).rstrip("/")
 
 

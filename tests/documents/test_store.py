@@ -116,7 +116,8 @@ async def test_parts_are_signed_listed_finished_and_aborted(store: Store, place:
     parts = await store.parts(place, multipart_id)
     assert [(part.number, part.size) for part in parts] == [(1, PART_SIZE), (2, len(BODY) - PART_SIZE)]
     assert [found.multipart_id async for found in store.unfinished(f"{place.tenant_id}/")] == [multipart_id]
-    await store.finish(place, multipart_id, parts)
+    for _ in range(2):  # the answer may be lost
+        await store.finish(place, multipart_id, parts)
     assert await _read(store, place) == BODY
     with pytest.raises(UploadMissing):
         await store.parts(place, multipart_id)
@@ -148,9 +149,10 @@ async def test_everything_is_listed_by_key(store: Store) -> None:
     assert after == listed[3:]
 
 
-@pytest.mark.parametrize(
-    "key", ["", "a", "a/b", f"{uuid.uuid4()}", f"{uuid.uuid4()}/x", f"{uuid.uuid4()}/{uuid.uuid4()}/c"]
-)
+_ID = "0198c0de-0000-7000-8000-00000000000a"
+
+
+@pytest.mark.parametrize("key", ["", "a", "a/b", _ID, f"{_ID}/x", f"{_ID}/{_ID}/c", f"{_ID}/{_ID}".upper()])
 def test_other_keys_are_not_ours(key: str) -> None:
     assert place_of(key) is None
 
@@ -246,7 +248,7 @@ class TestWeather:
 
     @pytest.fixture
     async def app(self, core_of: CoreOf, settings: Settings, proxy: Proxy) -> AsyncIterator[Litestar]:
-        settings = msgspec.structs.replace(settings, s3_endpoint=proxy.url, s3_timeout=0.3)
+        settings = msgspec.structs.replace(settings, s3_endpoint=proxy.url, s3_timeout=1.0)
         app = create_app(settings, await core_of("documents"))
         async with app.lifespan():
             yield app
@@ -263,7 +265,7 @@ class TestWeather:
             assert answer.headers["retry-after"] == "5"
         proxy.weather = "fair"
         assert await carla.names() == []
-        assert (await carla.get(UPLOADS)).json() == []
+        assert (await carla.get(UPLOADS)).json()["items"] == []
         await carla.file(bob)
 
     @pytest.mark.parametrize("weather", ["5xx", "stalled"])

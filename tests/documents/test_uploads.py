@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.changes import Outbox
 from libs.common.db import Database
+from libs.common.revocation import session_ended
 from libs.common.sweeps import sweep_once
 from services.documents.documents.tables import Document
 from services.documents.edges import Edges
@@ -23,7 +24,7 @@ from services.documents.uploads.intake import check_due
 from services.documents.uploads.tables import Upload
 from services.documents.work import work_once
 from services.documents.worker import CHECKS_DUE
-from tests.documents.conftest import DOCUMENTS, PDF, UPLOADS, As, Caller, Known
+from tests.documents.conftest import DOCUMENTS, PDF, UPLOADS, Allow, As, Caller, Known
 
 BIG = bytes(range(256)) * (PART_SIZE // 256) * 2 + b"the rest"
 
@@ -275,9 +276,11 @@ async def test_doubled_uploads_that_run_at_once_are_one_document(
         assert await session.scalar(added) == 1
 
 
+@pytest.mark.parametrize("cleared", [False, True])
 async def test_a_later_try_takes_over_from_one_that_still_runs(
-    as_: As, bob: uuid.UUID, edges: Edges, acme: uuid.UUID, work_off: Callable[[], Any]
+    as_: As, bob: uuid.UUID, edges: Edges, acme: uuid.UUID, work_off: Callable[[], Any], cleared: bool
 ) -> None:
+    """Whether or not the worker has cleared away what the first one has sent so far."""
     carla = as_("counsellor")
     upload = await _announce(carla, bob, BIG)
     path = f"{UPLOADS}/{upload['id']}/content"
@@ -292,6 +295,8 @@ async def test_a_later_try_takes_over_from_one_that_still_runs(
     while not await _unfinished(edges, acme):  # noqa: ASYNC110 another server's state
         await asyncio.sleep(0.01)
     assert (await carla.client.put(path, content=BIG)).status_code == 201
+    if cleared:
+        await work_off()
     go_on.set()
     late = await first
     assert (late.status_code, late.json()["code"]) == (409, "upload_superseded")
@@ -323,11 +328,11 @@ async def test_an_upload_can_be_given_up(
     carla = as_("counsellor")
     upload = await _announce(carla, bob, BIG)
     await _send_parts(carla, upload, BIG, 1)
-    assert [one["id"] for one in (await carla.get(UPLOADS)).json()] == [upload["id"]]
+    assert [one["id"] for one in (await carla.get(UPLOADS)).json()["items"]] == [upload["id"]]
     assert (await carla.client.delete(f"{UPLOADS}/{upload['id']}")).status_code == 204
     await work_off()
     assert await _unfinished(edges, acme) == 0
-    assert (await carla.get(UPLOADS)).json() == []
+    assert (await carla.get(UPLOADS)).json()["items"] == []
 
 
 async def test_uploads_are_nobody_elses(as_: As, bob: uuid.UUID, globex: uuid.UUID) -> None:
@@ -351,25 +356,18 @@ async def test_uploads_are_nobody_elses(as_: As, bob: uuid.UUID, globex: uuid.UU
             (await stranger.client.delete(path)).status_code,
         }
         assert answers == {404}
-        assert (await stranger.get(UPLOADS)).json() == []
+        assert (await stranger.get(UPLOADS)).json()["items"] == []
 
 
-async def _policy(as_: As, **fields: Any) -> None:
-    path = "/documents/v1/settings"
-    version = (await as_("admin").get(path)).headers["etag"]
-    answer = await as_("admin").client.patch(path, json=fields, headers={"If-Match": version})
-    assert answer.status_code == 200, answer.text
-
-
-async def test_limits_and_quotas_hold_on_every_way(as_: As, bob: uuid.UUID) -> None:
-    await _policy(as_, max_file_bytes=2000)
+async def test_limits_and_quotas_hold_on_every_way(as_: As, bob: uuid.UUID, allow: Allow) -> None:
+    await allow(max_file_bytes=2000)
     carla = as_("counsellor")
     too_large = await carla.upload(bob, bytes(2001))
     assert (too_large.status_code, too_large.json()["code"], too_large.json()["most"]) == (413, "file_too_large", 2000)
     announced = await carla.client.post(UPLOADS, json=_announced(bob, bytes(2001)))
     assert (announced.status_code, announced.json()["code"]) == (413, "file_too_large")
 
-    await _policy(as_, max_file_bytes=10_000, uploader_quota_bytes=3000)
+    await allow(max_file_bytes=10_000, uploader_quota_bytes=3000)
     await carla.file(bob, b"x" * 2000)
     announced = await carla.client.post(UPLOADS, json=_announced(bob, b"y" * 900))
     assert announced.status_code == 201
@@ -381,15 +379,15 @@ async def test_limits_and_quotas_hold_on_every_way(as_: As, bob: uuid.UUID) -> N
     await carla.client.delete(f"{UPLOADS}/{announced.json()['id']}")
     assert (await carla.upload(bob, b"z" * 101)).status_code == 201
 
-    await _policy(as_, tenant_quota_bytes=2500)
+    await allow(tenant_quota_bytes=2500)
     full = await as_("counsellor").client.post(UPLOADS, json=_announced(bob, b"y" * 400))
     assert (full.status_code, full.json()["code"]) == (409, "tenant_quota_exceeded")
 
 
 async def test_two_uploads_cannot_both_take_the_last_room(
-    as_: As, bob: uuid.UUID, database: Database, acme: uuid.UUID
+    as_: As, bob: uuid.UUID, allow: Allow, database: Database, acme: uuid.UUID
 ) -> None:
-    await _policy(as_, tenant_quota_bytes=1500)
+    await allow(tenant_quota_bytes=1500)
     for round in range(5):
         callers = [as_("counsellor") for _ in range(4)]
         answers = await asyncio.gather(*(caller.upload(bob, b"x" * 1000) for caller in callers))
@@ -441,11 +439,11 @@ async def test_who_may_upload(as_: As, bob: uuid.UUID, role: str, status: int) -
     assert (await as_(role).upload(bob)).status_code == status
 
 
-async def test_members_file_about_themselves_what_the_tenant_lets_them(as_: As, bob: uuid.UUID) -> None:
+async def test_members_file_about_themselves_what_the_tenant_lets_them(as_: As, bob: uuid.UUID, allow: Allow) -> None:
     """C-86: attachment rights depend on the role; a certificate may have a validity."""
     dora = as_("member", id=bob)
     assert (await dora.upload(bob)).status_code == 403
-    await _policy(as_, own_types=["image/"])
+    await allow(own_types=["image/"])
     refused = await dora.upload(bob)
     assert (refused.status_code, refused.json()["code"]) == (422, "type_forbidden")
     png = b"\x89PNG\r\n\x1a\n..."
@@ -493,6 +491,42 @@ async def test_a_body_that_is_no_form_is_malformed(
 ) -> None:
     answer = await as_("counsellor").client.post(DOCUMENTS, content=content, headers=headers)
     assert answer.status_code == status, answer.text
+
+
+async def test_unfinished_uploads_are_listed_in_pages(as_: As, bob: uuid.UUID) -> None:
+    carla = as_("counsellor")
+    made = [(await _announce(carla, bob, PDF))["id"] for _ in range(3)]
+    first = (await carla.get(UPLOADS, params={"limit": 2})).json()
+    rest = (await carla.get(UPLOADS, params={"limit": 2, "cursor": first["next"]})).json()
+    assert [one["id"] for one in first["items"] + rest["items"]] == made[::-1]
+    assert rest["next"] is None
+
+
+async def test_who_is_shut_out_while_uploading_files_nothing(as_: As, bob: uuid.UUID, app: Litestar) -> None:
+    """R-10, R-11"""
+    session_id = str(uuid.uuid4())
+    carla = as_("counsellor", session_id=session_id)
+    upload = await _announce(carla, bob, BIG)
+
+    async def shut_out() -> AsyncIterator[bytes]:
+        yield BIG[:PART_SIZE]
+        app.state.revocations.apply(session_ended(session_id).subject, b"{}")
+        yield BIG[PART_SIZE:]
+
+    answer = await carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=shut_out())
+    assert answer.status_code == 401
+    assert await as_("counsellor", id=carla.id).names() == []
+
+
+async def test_a_repeated_upload_whose_document_was_deleted_brings_nothing_back(as_: As, bob: uuid.UUID) -> None:
+    carla = as_("counsellor")
+    document = await carla.file(bob, key="k")
+    path = f"{DOCUMENTS}/{document['id']}"
+    await carla.client.delete(path, headers={"If-Match": '"1"'})
+    await carla.client.post(f"{path}/erase")
+    answer = await carla.upload(bob, key="k")
+    assert (answer.status_code, answer.json()["state"], answer.json()["document"]) == (201, "done", None)
+    assert await carla.names() == []
 
 
 async def test_a_key_of_an_upload_is_an_announced_one_too(as_: As, bob: uuid.UUID) -> None:

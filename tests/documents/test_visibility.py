@@ -11,7 +11,7 @@ import pytest
 from libs.common.db import Database
 from libs.common.permissions import Permission
 from services.documents.people.tables import GroupMember
-from tests.documents.conftest import DOCUMENTS, As, Caller, Known
+from tests.documents.conftest import DOCUMENTS, Allow, As, Caller, Known
 
 READ = {Permission.DOCUMENTS_READ, Permission.DOCUMENTS_WRITE}
 ALL = ["private", "own_or_admin", "staff", "subject", "group"]
@@ -44,13 +44,6 @@ async def _changes(caller: Caller, document: dict[str, Any]) -> set[int]:
         (await caller.client.post(f"{path}/erase")).status_code,
         (await caller.get(f"{path}/history")).status_code,
     }
-
-
-async def _allow(as_: As, visibilities: list[str], **policy: Any) -> None:
-    answer = await as_("admin").client.patch(
-        "/documents/v1/settings", json={"visibilities": visibilities, **policy}, headers={"If-Match": '"0"'}
-    )
-    assert answer.status_code == 200, answer.text
 
 
 async def test_only_the_uploader_sees_it(as_: As, bob: uuid.UUID) -> None:
@@ -102,10 +95,10 @@ async def test_who_is_no_counsellor_any_more_sees_nothing(as_: As, bob: uuid.UUI
     ],
 )
 async def test_each_visibility_opens_it_to_those_it_names(
-    as_: As, bob: uuid.UUID, acme: uuid.UUID, database: Database, visibility: str, seen_by: set[str]
+    as_: As, bob: uuid.UUID, allow: Allow, acme: uuid.UUID, database: Database, visibility: str, seen_by: set[str]
 ) -> None:
     """T-06"""
-    await _allow(as_, ALL)
+    await allow(visibilities=ALL)
     carla, in_group, group_id = as_("counsellor"), as_("member"), uuid.uuid4()
     async with database.session(acme) as session:
         session.add(GroupMember(tenant_id=acme, group_id=group_id, member_id=in_group.id, version=1, inside=True))
@@ -120,12 +113,12 @@ async def test_each_visibility_opens_it_to_those_it_names(
     assert not await _sees(as_("member", id=bob, holder=2), document)  # whoever comes after the subject
 
 
-async def test_a_tenant_says_which_visibilities_there_are(as_: As, bob: uuid.UUID) -> None:
+async def test_a_tenant_says_which_visibilities_there_are(as_: As, bob: uuid.UUID, allow: Allow) -> None:
     """T-06: private, until a tenant allows more; the group must be one."""
     carla = as_("counsellor")
     refused = await carla.upload(bob, visibility="staff")
     assert (refused.status_code, refused.json()["code"]) == (422, "visibility_not_allowed")
-    await _allow(as_, ["private", "group"])
+    await allow(visibilities=["private", "group"])
     groups: list[dict[str, Any]] = [{}, {"group_id": str(uuid.uuid4())}]
     for group in groups:
         refused = await carla.upload(bob, visibility="group", **group)
@@ -136,9 +129,21 @@ async def test_a_tenant_says_which_visibilities_there_are(as_: As, bob: uuid.UUI
     assert (await carla.client.patch(path, json=edit, headers={"If-Match": '"1"'})).status_code == 422
 
 
-async def test_what_is_shown_to_staff_is_changed_by_its_uploader_only(as_: As, bob: uuid.UUID) -> None:
+async def test_what_a_tenant_allows_no_more_opens_nothing(as_: As, bob: uuid.UUID, allow: Allow) -> None:
+    """T-06: then it is as good as private, at once."""
+    await allow(visibilities=ALL)
+    carla, admin = as_("counsellor"), as_("admin")
+    documents = [await carla.file(bob, visibility=visibility) for visibility in ("staff", "own_or_admin")]
+    await allow(visibilities=["private"])
+    for document in documents:
+        assert not await _sees(admin, document)
+        assert await _changes(admin, document) == {404}
+        assert await _sees(carla, document)
+
+
+async def test_what_is_shown_to_staff_is_changed_by_its_uploader_only(as_: As, bob: uuid.UUID, allow: Allow) -> None:
     """A-35, T-06: others may read; the admin may also change what was opened to admins."""
-    await _allow(as_, ["private", "staff", "own_or_admin"], bin_days=7)
+    await allow(visibilities=["private", "staff", "own_or_admin"], bin_days=7)
     carla, headers = as_("counsellor"), {"If-Match": '"1"'}
     for_staff = await carla.file(bob, visibility="staff")
     for role in ("counsellor", "supervisor", "admin"):

@@ -6,17 +6,20 @@ staff          and whoever has documents:read
 subject        and the member it is about
 group          and the members of one group
 
+What the tenant does not allow (any more) opens nothing: then a document is as good as private.
+
 Everything is bound to the human, not the place: a membership that another human holds now sees nothing of the former's.
 Who has lost documents:read keeps only what concerns himself. Past a visibility there is only an opening (break-glass).
 """
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_
+from sqlalchemy import ColumnElement, and_, any_, exists, false, func, or_
 
 from libs.common.permissions import Permission
 from libs.common.tokens import Actor
 from services.documents.documents.tables import Document
 from services.documents.openings.tables import Opening
 from services.documents.people.tables import GroupMember
+from services.documents.tenants.tables import Policy
 
 
 def visible(actor: Actor) -> ColumnElement[bool]:
@@ -29,7 +32,7 @@ def changeable(actor: Actor) -> ColumnElement[bool]:
     if Permission.DOCUMENTS_WRITE not in actor.rights:
         return and_(Document.deleted_at.is_(None), mine(actor), _about(actor))
     admin = Document.visibility == "own_or_admin" if Permission.DOCUMENTS_READ_ANY in actor.rights else false()
-    return and_(Document.deleted_at.is_(None), or_(mine(actor), admin))
+    return and_(Document.deleted_at.is_(None), or_(mine(actor), and_(admin, _allowed())))
 
 
 def binned(actor: Actor) -> ColumnElement[bool]:
@@ -58,7 +61,11 @@ def _shown(actor: Actor) -> ColumnElement[bool]:
         ways.append(Document.visibility == "staff")
     if Permission.DOCUMENTS_READ_ANY in actor.rights:
         ways.append(Document.visibility == "own_or_admin")
-    return or_(*ways)
+    return and_(_allowed(), or_(*ways))
+
+
+def _allowed() -> ColumnElement[bool]:
+    return exists().where(Policy.tenant_id == Document.tenant_id, Document.visibility == any_(Policy.visibilities))
 
 
 def _opened(actor: Actor) -> ColumnElement[bool]:

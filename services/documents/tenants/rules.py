@@ -35,7 +35,7 @@ class TenantQuotaExceeded(Conflict):
 
 
 class Usage(msgspec.Struct):
-    """Bytes of documents, those in the recycle bin included, and of announced uploads."""
+    """In bytes; see used_bytes."""
 
     mine: int
     my_quota: int
@@ -88,8 +88,8 @@ async def edit_policy(
 
 
 async def usage(session: AsyncSession, actor: Actor, policy: Policy) -> Usage:
-    mine = await _bytes(session, actor.id)
-    return Usage(mine, policy.uploader_quota_bytes, await _bytes(session), policy.tenant_quota_bytes)
+    mine = await used_bytes(session, actor.id)
+    return Usage(mine, policy.uploader_quota_bytes, await used_bytes(session), policy.tenant_quota_bytes)
 
 
 async def lock_room(session: AsyncSession, tenant_id: UUID) -> None:
@@ -105,7 +105,7 @@ async def require_room(session: AsyncSession, policy: Policy, uploader_id: UUID,
     if size > policy.max_file_bytes:
         raise FileTooLarge(most=policy.max_file_bytes)
     await lock_room(session, policy.id)
-    mine, all_ = await _bytes(session, uploader_id), await _bytes(session)
+    mine, all_ = await used_bytes(session, uploader_id), await used_bytes(session)
     if mine + size > policy.uploader_quota_bytes:
         raise UploaderQuotaExceeded(used=mine, quota=policy.uploader_quota_bytes)
     if all_ + size > policy.tenant_quota_bytes:
@@ -113,7 +113,8 @@ async def require_room(session: AsyncSession, policy: Policy, uploader_id: UUID,
     return min(policy.max_file_bytes, policy.uploader_quota_bytes - mine, policy.tenant_quota_bytes - all_)
 
 
-async def _bytes(session: AsyncSession, uploader_id: UUID | None = None) -> int:
+async def used_bytes(session: AsyncSession, uploader_id: UUID | None = None) -> int:
+    """Of all uploaders, or of one: documents, those in the recycle bin included, and announced uploads."""
     stored, coming = func.sum(Document.size), func.sum(Upload.size)
     documents, uploads = select(stored), select(coming).where(Upload.state.in_(UNDER_WAY))
     if uploader_id is not None:

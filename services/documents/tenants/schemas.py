@@ -27,13 +27,27 @@ class PolicyOut(Struct):
 
 
 class PolicyEdit(Struct, forbid_unknown_fields=True):
-    max_file_bytes: Bytes | UnsetType = UNSET
-    tenant_quota_bytes: Bytes | UnsetType = UNSET
     uploader_quota_bytes: Bytes | UnsetType = UNSET
     forbidden_types: Types | UnsetType = UNSET
     own_types: Types | UnsetType = UNSET
     visibilities: Visibilities | UnsetType = UNSET
     bin_days: Annotated[int, Meta(ge=0, le=400)] | UnsetType = UNSET
+
+
+class LimitsEdit(Struct, forbid_unknown_fields=True):
+    """What an operator gives a tenant."""
+
+    max_file_bytes: Bytes | UnsetType = UNSET
+    tenant_quota_bytes: Bytes | UnsetType = UNSET
+
+
+class LimitsOut(Struct):
+    """used_bytes: of all documents, those in recycle bins included, and of announced uploads."""
+
+    max_file_bytes: int
+    tenant_quota_bytes: int
+    used_bytes: int
+    version: int
 
 
 def policy_out(policy: Policy) -> PolicyOut:

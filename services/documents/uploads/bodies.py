@@ -9,7 +9,9 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from libs.common.errors import Malformed, UnsupportedMediaType
+from libs.common.errors import Malformed, Unauthenticated, UnsupportedMediaType
+from libs.common.revocation import Revocations
+from libs.common.tokens import Actor
 from services.documents.documents.schemas import FileIn
 
 FORM = "multipart/form-data"
@@ -29,8 +31,11 @@ class FileBody(msgspec.Struct):
     chunks: AsyncIterator[bytes]
 
 
-async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """Raises UploadInterrupted where the client goes away, or says nothing for a minute."""
+async def body_of(request: Request, actor: Actor) -> AsyncIterator[bytes]:
+    """Raises UploadInterrupted where the client goes away, or says nothing for a minute; Unauthenticated when the
+    actor is shut out meanwhile.
+    """
+    revocations: Revocations = request.app.state.revocations
     stream = request.stream()
     try:
         while True:
@@ -38,19 +43,21 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
                 chunk = await anext(stream, None)
             if chunk is None:
                 return
+            if revocations.refuses(actor):
+                raise Unauthenticated
             if chunk:
                 yield chunk
     except (InternalServerException, TimeoutError) as error:
         raise UploadInterrupted(field="body") from error
 
 
-async def read_form(request: Request) -> FileBody:
+async def read_form(request: Request, actor: Actor) -> FileBody:
     """multipart/form-data: fields first, the part `file` last. Raises UnsupportedMediaType, Malformed."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != FORM:
         raise UnsupportedMediaType(taken=FORM)
     try:
-        return await _Form(body_of(request), options.get("boundary", "")).read()
+        return await _Form(body_of(request, actor), options.get("boundary", "")).read()
     except MultipartError as error:
         raise Malformed(field="body", message=str(error)) from error
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -131,6 +132,8 @@ async def _stream(
             await store_stream(edges.store, upload.place, chunks, inspection, most=most, begun=begun)
         report = await inspection.report()
         bomb = report.is_archive and await _is_bomb(edges, upload, report)
+    except UploadMissing as error:  # its parts were cleared away for the try that took over
+        raise rules.UploadSuperseded from error
     except BaseException:
         await asyncio.shield(_clear_up(edges, upload, inspection, forget))
         raise
@@ -174,21 +177,13 @@ async def _begin_parts(edges: Edges, upload: Upload) -> str:
 async def _put_together(edges: Edges, upload: Upload) -> None:
     sizes = rules.part_sizes(upload)
     found = {part.number: part for part in await received(edges, upload)}
-    try:
-        if upload.multipart_id and found.keys() == sizes.keys():
+    missing = [number for number in sizes if number not in found]
+    if upload.multipart_id and not missing:
+        with suppress(UploadMissing):  # given up meanwhile
             await edges.store.finish(upload.place, upload.multipart_id, [found[number] for number in sizes])
             return
-    except UploadMissing:
-        pass
-    if not await _is_stored(edges, upload):  # by a request whose answer was lost
-        raise PartsMissing(parts=[number for number in sizes if number not in found][:100])
-
-
-async def _is_stored(edges: Edges, upload: Upload) -> bool:
-    try:
-        return upload.object_id is not None and await edges.store.size(upload.place) == upload.size
-    except ObjectMissing:
-        return False
+    if upload.object_id is None or not await edges.store.has(upload.place, upload.size or 0):
+        raise PartsMissing(parts=missing[:100])
 
 
 async def _check(edges: Edges, upload: Upload) -> Upload:

@@ -7,13 +7,15 @@ import msgspec
 from litestar import Request, Response, Router, delete, get, post, put
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.app import CurrentActor, OnceOnly, Session, problems
 from libs.common.auth import AUTHENTICATED
 from libs.common.errors import Forbidden, Malformed, NotFound, UnsupportedMediaType
 from libs.common.idempotency import IdempotencyKey, IdempotencyKeyReused
+from libs.common.pages import Page, decode_cursor, page
+from services.documents.documents.routes import Limit
 from services.documents.documents.rules import GroupNotKnown, VisibilityNotAllowed
 from services.documents.documents.schemas import FileIn, document_out
 from services.documents.documents.tables import Document
@@ -74,7 +76,7 @@ async def upload_document(
     request: Request, actor: CurrentActor, edges: FileEdges, idempotency_key: IdempotencyKey = None
 ) -> Response[UploadOut]:
     """A form with the fields of an upload, and its part `file` last. 202: it is there and could not be checked yet."""
-    file = await read_form(request)
+    file = await read_form(request, actor)
     return await _answer(edges, await intake.upload_in_one(edges, actor, file, idempotency_key))
 
 
@@ -87,10 +89,14 @@ async def announce_upload(
     return await once.answer(_out(upload), 201)
 
 
-@get("/", permission=AUTHENTICATED)
-async def list_uploads(session: Session, actor: CurrentActor) -> list[UploadOut]:
+@get("/", permission=AUTHENTICATED, responses=problems(Malformed))
+async def list_uploads(
+    session: Session, actor: CurrentActor, cursor: FromQuery[str | None] = None, limit: FromQuery[Limit] = 50
+) -> Page[UploadOut]:
     """Mine, newest first: those under way, and those of the last day."""
-    return [_out(upload) for upload in await rules.list_uploads(session, actor)]
+    before = decode_cursor("uploads", cursor, UUID)[0] if cursor else None
+    found = await rules.list_uploads(session, actor, before=before, limit=limit + 1)
+    return page("uploads", found, limit, out=_out, keys=lambda upload: (str(upload.id),))
 
 
 @get("/{upload_id:uuid}", permission=AUTHENTICATED, responses=problems(NotFound, StoreAway))
@@ -113,7 +119,7 @@ async def upload_content(
     request: Request, actor: CurrentActor, edges: FileEdges, upload_id: FromPath[UUID]
 ) -> Response[UploadOut]:
     """All bytes of the file. May be repeated: the last try counts."""
-    return await _answer(edges, await intake.upload_content(edges, actor, upload_id, body_of(request)))
+    return await _answer(edges, await intake.upload_content(edges, actor, upload_id, body_of(request, actor)))
 
 
 @post(
@@ -150,7 +156,7 @@ async def _answer(edges: Edges, upload: Upload) -> Response[UploadOut]:
     raise_if_refused(upload)
     async with edges.database.session(upload.tenant_id) as session:
         document = await _document(session, upload)
-    return Response(_out(upload, document=document), status_code=201 if document else 202)
+    return Response(_out(upload, document=document), status_code=201 if upload.state == "done" else 202)
 
 
 async def _document(session: AsyncSession, upload: Upload) -> Document | None:

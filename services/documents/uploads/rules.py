@@ -25,6 +25,7 @@ from services.documents.erasures.tables import Deletion
 from services.documents.hand_overs.rules import review
 from services.documents.names import safe_name
 from services.documents.people.rules import GONE, MemberGone, get_member, require_present
+from services.documents.people.tables import Member
 from services.documents.store import part_size_for
 from services.documents.tenants.rules import (
     UNDER_WAY,
@@ -124,10 +125,11 @@ async def get_upload(session: AsyncSession, actor: Actor, upload_id: UUID, *, lo
     return upload
 
 
-async def list_uploads(session: AsyncSession, actor: Actor) -> Sequence[Upload]:
+async def list_uploads(session: AsyncSession, actor: Actor, *, before: UUID | None, limit: int) -> Sequence[Upload]:
     """The actor's own that are under way, or ended lately; newest first."""
     query = select(Upload).where(Upload.uploader_id == actor.id, Upload.uploader_holder == actor.holder)
-    return (await session.scalars(query.order_by(Upload.id.desc()).limit(200))).all()
+    query = query.order_by(Upload.id.desc()).limit(limit)
+    return (await session.scalars(query.where(Upload.id < before) if before else query)).all()
 
 
 async def begin_try(session: AsyncSession, upload: Upload) -> bool:
@@ -240,7 +242,7 @@ async def _file(session: AsyncSession, upload: Upload, report: Report) -> Upload
         id=upload.id,
         created_at=now(),
         member_id=upload.member_id,
-        member_holder=max(member.holder, 1),  # before the first acceptance it is about who will accept
+        member_holder=_whom_it_is_about(upload, member),
         uploader_id=upload.uploader_id,
         uploader_holder=upload.uploader_holder,
         visibility=upload.visibility,
@@ -273,6 +275,11 @@ def _late(upload: Upload, multipart_id: str | None = None) -> Deletion:
 
 async def _locked(session: AsyncSession, upload_id: UUID) -> Upload | None:
     return await session.scalar(select(Upload).where(Upload.id == upload_id).with_for_update())
+
+
+def _whom_it_is_about(upload: Upload, member: Member) -> int:
+    """The holder. Before the first acceptance it is who will accept; about herself her token knows it first."""
+    return upload.uploader_holder if upload.uploader_id == member.id else max(member.holder, 1)
 
 
 def _refuse(session: AsyncSession, upload: Upload, why: type[AppError]) -> Upload:
