@@ -26,10 +26,10 @@ class Provider(Part):
     remedy = "Its log says more. `rm -rf .stack/provider` installs it anew; npm must reach a registry then."
 
     def __init__(self, state: State, people: Mapping[str, Mapping[str, Any]]) -> None:
-        """people: their claims, by login name, which is their subject, too."""
         super().__init__(state)
         self._port = state.port(self.name)
-        self._people = people
+        self.people = {login: dict(claims) for login, claims in people.items()}
+        """Their claims, by login name, which is their subject, too; as of the next start."""
         self._folder = state.part(self.name)
 
     @property
@@ -47,7 +47,7 @@ class Provider(Part):
             "issuer": self.issuer,
             "port": self._port,
             "password": self.password,
-            "people": self._people,
+            "people": self.people,
             "clients": self._clients(),
         }
         write_private(self._folder / "config.json", json.dumps(config))
@@ -59,9 +59,7 @@ class Provider(Part):
         return http_status(f"{self.issuer}/.well-known/openid-configuration") == 200
 
     def register(self, copy: Mapping[str, str]) -> None:
-        """copy: a connection as the API shows it. Its client id and the password of the people are what it was made
-        with; the provider is started again, and knows it.
-        """
+        """copy: a connection as the API shows it, made with our client_secret. The provider starts again."""
         made = {
             "client_id": copy["client_id"],
             "client_secret": self.client_secret,

@@ -60,6 +60,7 @@ class Visitor:
     def __init__(self, gateway: str, mail: str = "", *, timeout: float = 30) -> None:
         self.gateway, self.mail = gateway.rstrip("/"), mail.rstrip("/")
         self.cookies: dict[str, str] = {}
+        self._elsewhere: dict[str, dict[str, str]] = {}  # cookies of other places, by host and port
         self.token = ""
         self._http = httpx.Client(timeout=timeout, trust_env=False)
 
@@ -177,14 +178,15 @@ class Visitor:
     ) -> httpx.Response:
         """Cookies by hand: httpx would not send `__Host-` cookies over http://127.0.0.1, as browsers do."""
         ours = urlsplit(url).netloc == urlsplit(self.gateway).netloc
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        given = {**(headers or {}), **({"Cookie": cookie} if cookie and ours else {})}
+        jar = self.cookies if ours else self._elsewhere.setdefault(urlsplit(url).netloc, {})
+        cookie = "; ".join(f"{name}={value}" for name, value in jar.items())
+        given = {**(headers or {}), **({"Cookie": cookie} if cookie else {})}
         answer = self._http.request(method, url, headers=given, **options)
         self._http.cookies.clear()
         for line in answer.headers.get_list("set-cookie"):
             for name, morsel in SimpleCookie(line).items():
                 if morsel["max-age"] == "0" or not morsel.value:
-                    self.cookies.pop(name, None)
+                    jar.pop(name, None)
                 else:
-                    self.cookies[name] = morsel.value
+                    jar[name] = morsel.value
         return answer

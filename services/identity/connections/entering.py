@@ -63,7 +63,7 @@ async def enter(doors: Doors, browser: Browser, connection: Connection, proof: P
     member = await _find_pending(doors, connection, mapped.email)
     if member is None:
         if connection.admission != "automatic":
-            raise NotAdmitted(reason="not_invited")
+            raise NotAdmitted(reason="revoked" if await _was_here(doors, connection, proof) else "not_invited")
         member = await _ask_members(doors, connection, mapped)
     return await _enter_invited(doors, browser, connection, proof, mapped, member, secret)
 
@@ -123,6 +123,11 @@ async def _find_pending(doors: Doors, connection: Connection, email: str) -> _Wa
             )
         )
         return _Wanted(pending.member_id, pending.generation) if pending else None
+
+
+async def _was_here(doors: Doors, connection: Connection, proof: Proof) -> bool:
+    async with doors.database.session(connection.tenant_id) as session:
+        return await _binding(session, connection, proof) is not None
 
 
 async def _ask_members(doors: Doors, connection: Connection, mapped: Mapped) -> _Wanted:

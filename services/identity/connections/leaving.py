@@ -42,7 +42,7 @@ async def way_out(doors: Doors, tenant: Tenant, secret: str | None) -> WayOut | 
     if one is None or one.person_id is not None:
         return None
     async with doors.database.session(tenant.id) as session:
-        came = await session.get(ConnectionSession, (tenant.id, one.id))
+        came = await session.get(ConnectionSession, {"tenant_id": tenant.id, "id": one.id})
         if came is None:
             return None
         connection = await get_connection(session, came.connection_id)
