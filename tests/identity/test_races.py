@@ -5,6 +5,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from libs.common.errors import AppError
 from libs.common.events.members import AccessWanted
 from libs.common.permissions import Role, rights_of
@@ -14,6 +16,8 @@ from services.identity.roles.rules import set_roles
 from services.identity.throttling.rules import Browser
 from tests.identity.story import PASSWORD, Member, World
 from tests.identity.test_access import open_generation, sessions_of
+
+pytestmark = pytest.mark.timeout(600)
 
 ROUNDS = 200
 BROWSER = Browser("192.0.2.7", "", "")

@@ -11,7 +11,7 @@ from libs.common.links import read_code
 from services.identity import web
 from services.identity.pages.invitation import LinkMissing
 from services.identity.pages.views import read_form, view_of
-from services.identity.passwords import rules
+from services.identity.passwords import resets, rules
 from services.identity.passwords.asked import forgot
 from services.identity.sessions.here import require_here
 from services.identity.sessions.schemas import Password, Typed
@@ -67,7 +67,7 @@ async def show_reset(
     request: Request, doors: TheDoors, browser: TheBrowser, slug: FromPath[str | None] = None
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
-    reset = await rules.open_reset(doors, _code(request))
+    reset = await resets.open_reset(doors, _code(request))
     return view.show("reset.html", address=reset.address)
 
 
@@ -77,9 +77,9 @@ async def set_password(
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
     form = await read_form(request, Reset)
-    reset = await rules.open_reset(doors, _code(request))
+    reset = await resets.open_reset(doors, _code(request))
     view.again("reset.html", address=reset.address)
-    await rules.reset_password(doors, code=_code(request), new=form.password)
+    await resets.reset_password(doors, code=_code(request), new=form.password)
     gone = [cookie(LINK, "", max_age=0), cookie(SESSION, "", max_age=0)]
     return view.redirect(f"{view.base or '/'}?done=password", *gone)
 

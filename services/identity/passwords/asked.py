@@ -14,7 +14,7 @@ from services.identity.invitations import rules as invitations
 from services.identity.memberships.names import login_key
 from services.identity.memberships.rules import herself
 from services.identity.memberships.tables import Membership
-from services.identity.passwords.rules import ask_reset
+from services.identity.passwords.resets import ask_reset
 from services.identity.passwords.tables import ResetRequest
 from services.identity.persons.tables import Person, PersonAddress
 from services.identity.sessions.candidates import address_key

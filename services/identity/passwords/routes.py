@@ -7,9 +7,10 @@ from libs.common.errors import NotFound, TooMany, Unauthenticated
 from libs.common.links import LinkForAnother, LinkNotValid, LinkUnreadable
 from libs.common.passwords import PasswordRefused
 from services.identity import web
-from services.identity.passwords import rules
+from services.identity.passwords import resets, rules
 from services.identity.passwords.asked import forgot
-from services.identity.passwords.rules import ResetExpired, ResetUsed, WrongPassword
+from services.identity.passwords.resets import ResetExpired, ResetUsed
+from services.identity.passwords.rules import WrongPassword
 from services.identity.passwords.schemas import ChangeIn, ForgotIn, ResetIn
 from services.identity.web import CrossSite, TheBrowser, TheDoors, TheSecret
 
@@ -37,7 +38,7 @@ async def ask_reset(doors: TheDoors, browser: TheBrowser, data: JSONBody[ForgotI
     ),
 )
 async def redeem_reset(doors: TheDoors, data: JSONBody[ResetIn]) -> None:
-    await rules.reset_password(doors, code=data.code, new=data.password)
+    await resets.reset_password(doors, code=data.code, new=data.password)
 
 
 @post(

@@ -1,25 +1,21 @@
-"""A password of one's own: changed with the current one, or set by a link that was mailed. Either way every other
-session ends, older links die, and a person is told by mail.
+"""A password of one's own: changed with the current one, or set by a link that was mailed (resets.py). Either way every
+other session ends, older links die, and a person is told by mail.
 """
 
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
-from libs.common.db import PLATFORM, now, use_tenant
-from libs.common.errors import Gone, NotFound, Unauthenticated, Unprocessable
-from libs.common.events.identity import PasswordChanged, PasswordResetAsked
-from libs.common.links import LinkNotValid, Purpose, read_code
+from libs.common.db import PLATFORM, use_tenant
+from libs.common.errors import NotFound, Unauthenticated, Unprocessable
+from libs.common.events.identity import PasswordChanged
 from libs.common.passwords import check_password
 from libs.common.tokens import Actor
 from services.identity.doors import Doors
-from services.identity.invitations.rules import MOST_GENERATIONS
 from services.identity.local_credentials.tables import LocalCredential
 from services.identity.memberships import rules as memberships
-from services.identity.passwords.tables import PasswordReset
 from services.identity.persons import rules as persons
 from services.identity.persons.tables import Person
 from services.identity.platform import in_platform
@@ -30,20 +26,9 @@ from services.identity.tenants.rules import get_tenant
 from services.identity.throttling import rules as throttling
 from services.identity.throttling.rules import Browser
 
-LINK_LASTS = timedelta(minutes=60)
-"""T-01."""
-
 
 class WrongPassword(Unprocessable):
     title = "The current password is wrong"
-
-
-class ResetExpired(Gone):
-    title = "This link has expired: ask for a new one"
-
-
-class ResetUsed(Gone):
-    title = "This link was used, or a newer one was sent"
 
 
 async def change_password(doors: Doors, browser: Browser, *, secret: str | None, current: str | None, new: str) -> None:
@@ -64,81 +49,15 @@ async def change_password(doors: Doors, browser: Browser, *, secret: str | None,
         one = await get_session(session, doors.settings, secret)
         await throttling.forgive(session, limits)
         if one.person_id is not None:
-            person = await _lock_person(session, one.person_id)
+            person = await lock_person(session, one.person_id)
             if person.password_hash != stored:
                 raise WrongPassword(field="current")
-            await _set_password(session, person, fresh, keep=one.id)
+            await set_password(session, person, fresh, keep=one.id)
         else:
             await _set_local(session, one, tenant_id, stored, fresh)
 
 
-async def ask_reset(session: AsyncSession, person_id: UUID, *, address: str | None, slug: str | None) -> None:
-    """A new link is mailed, older ones are dead. address: the one that was typed, if it was hers; else her oldest."""
-    person = await _lock_person(session, person_id)
-    address = address or (await persons.addresses_of(session, person.id))[0].address
-    person.reset_generation += 1
-    deadline = now() + LINK_LASTS
-    reset = PasswordReset(person_id=person.id, generation=person.reset_generation, address=address, slug=slug)
-    reset.deadline = deadline
-    session.add(reset)
-    async with in_platform(session):
-        event = PasswordResetAsked(
-            person_id=person.id,
-            generation=person.reset_generation,
-            email=address,
-            display_name=person.display_name,
-            locale=person.locale,
-            deadline=deadline,
-            slug=slug,
-        )
-        record(session, Actor.system(PLATFORM), person, event)
-
-
-async def open_reset(doors: Doors, code: str) -> PasswordReset:
-    """Changes nothing. Raises a LinkError, ResetExpired, ResetUsed."""
-    async with doors.database.session(PLATFORM) as session:
-        return await _open(session, doors, code)
-
-
-async def reset_password(doors: Doors, *, code: str, new: str) -> PasswordReset:
-    """Sets the password and ends all her sessions; she signs in anew. Raises like open_reset, and PasswordRefused."""
-    reset = await open_reset(doors, code)
-    async with doors.database.session(PLATFORM) as session:
-        person = await session.get_one(Person, reset.person_id)
-        check_password(new, about=(person.display_name, reset.address))
-    fresh = await doors.passwords.hash(new)
-    async with doors.database.session(PLATFORM) as session:
-        person = await _lock_person(session, reset.person_id)
-        await _open(session, doors, code)
-        query = update(PasswordReset).where(
-            PasswordReset.person_id == reset.person_id,
-            PasswordReset.generation == reset.generation,
-            PasswordReset.used_at.is_(None),
-        )
-        done = await session.scalar(query.values(used_at=now()).returning(PasswordReset.generation))
-        if done is None:
-            raise ResetUsed
-        await _set_password(session, person, fresh, keep=None)
-    return reset
-
-
-async def _open(session: AsyncSession, doors: Doors, code: str) -> PasswordReset:
-    claims = read_code(code)
-    if claims.tenant_id != PLATFORM or claims.generation > MOST_GENERATIONS:
-        raise LinkNotValid
-    reset = await session.get(PasswordReset, (claims.id, claims.generation), populate_existing=True)
-    if reset is None:
-        raise LinkNotValid
-    doors.links.verify_code(code, Purpose.PASSWORD_RESET, address=reset.address, deadline=reset.deadline)
-    person = await session.get_one(Person, reset.person_id)
-    if reset.used_at is not None or reset.generation != person.reset_generation:
-        raise ResetUsed
-    if reset.deadline <= now():
-        raise ResetExpired
-    return reset
-
-
-async def _set_password(session: AsyncSession, person: Person, password_hash: str, *, keep: UUID | None) -> None:
+async def set_password(session: AsyncSession, person: Person, password_hash: str, *, keep: UUID | None) -> None:
     """keep: the session in which she changes it goes on; all others end."""
     person.password_hash = password_hash
     person.reset_generation += 1  # links that are under way die with the old password
@@ -193,7 +112,7 @@ async def _local_credential_of(
     return credential.password_hash if credential else None, opened.tenant_id, words
 
 
-async def _lock_person(session: AsyncSession, person_id: UUID) -> Person:
+async def lock_person(session: AsyncSession, person_id: UUID) -> Person:
     """Raises NotFound for one who has just been erased."""
     query = select(Person).where(Person.id == person_id).with_for_update(key_share=True)
     person = await session.scalar(query.execution_options(populate_existing=True))
