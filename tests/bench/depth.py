@@ -41,8 +41,8 @@ async def _measure(ground: Ground) -> Figure:
     queries = {name: query.format(**words) for name, query in QUERIES.items()}
 
     async def ask(tenant: Place, query: str) -> list[float]:
-        made = request("GET", f"{api}/members/v1/members?limit=20&{query}", headers=ground.bearer(tenant))
-        run = await load.run(api, lambda: made, seconds=ground.sizes.seconds / len(queries), connections=2)
+        made = request("GET", f"{api.url}/members/v1/members?limit=20&{query}", headers=ground.bearer(tenant))
+        run = await load.run(api.url, lambda: made, seconds=ground.sizes.seconds / len(queries), connections=2)
         return list(run.latencies)
 
     ground.stack.stop("members")

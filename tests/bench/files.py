@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import psutil
 from botocore.config import Config
 
 from libs.common.stack.visitor import Visitor
 from tests.bench.figures import Figure, spread
 from tests.bench.ground import Ground
+from tests.bench.usage import memory_bytes
 from tests.journeys.world import Tenant
 
 MEBIBYTE = 1024 * 1024
@@ -53,7 +53,7 @@ class Files:
         )
         self.somebody = Visitor(self.url, timeout=600)
         self.fresh()
-        self.process = psutil.Process(ground.stack.pid("documents"))
+        self.pid = ground.stack.pid("documents")
 
     def fresh(self) -> dict[str, str]:
         self.somebody.token = self.ground.token(self.tenant.id, self.tenant.owner_id)
@@ -66,17 +66,17 @@ class Files:
         up, down, link_up, checked, link_down = [], [], [], [], []
         place = ""
         for _ in range(pairs):
-            direct = self._timed(lambda: self.s3.upload_file(str(small), self.bucket, "bench/plain"))
+            direct = self._timed(self.s3.upload_file, str(small), self.bucket, "bench/plain")
             place = f"{FILED}/{self._upload(small, digest, size)[1]}"
             through = self._last
             up.append(direct / through)
-            checked.append(direct / self._timed(lambda: self._upload_by_links(small, digest, size)))
+            checked.append(direct / self._timed(self._upload_by_links, small, digest, size))
             link_up.append(direct / self._sent)
-            direct = self._timed(lambda: self._s3_download("bench/plain"))
-            down.append(direct / self._timed(lambda: self._download(self.url + place + "/content", self.fresh())))
+            direct = self._timed(self._s3_download, "bench/plain")
+            down.append(direct / self._timed(self._download, f"{self.url}{place}/content", self.fresh()))
             self.fresh()
             link = self.somebody.ask("POST", f"{place}/link")["url"]
-            link_down.append(direct / self._timed(lambda: self._download(link, {})))
+            link_down.append(direct / self._timed(self._download, link, {}))
             self.ground.say(
                 f"up {up[-1]:.0%}, by links {link_up[-1]:.0%}, down {down[-1]:.0%}, by link {link_down[-1]:.0%}"
             )
@@ -120,8 +120,11 @@ class Files:
         for number in range(count):
             if not number % 200:
                 self.fresh()
-            form = {"data": {"member_id": member}, "files": {"file": (f"{number}.txt", os.urandom(1024))}}
-            answer = self._retried(lambda form=form: self.somebody.call("POST", FILED, **form))
+            form: dict[str, Any] = {
+                "data": {"member_id": member},
+                "files": {"file": (f"{number}.txt", os.urandom(1024))},
+            }
+            answer = self._retried("POST", FILED, **form)
             assert answer.status_code == 201, (owner, answer.text)
         rate = count / (time.monotonic() - started)
         started = time.monotonic()
@@ -179,7 +182,7 @@ class Files:
 
     def _announce(self, digest: str, size: int) -> Any:
         about = {"member_id": self.tenant.owner_id, "name": "film.bin", "size": size, "sha256": digest}
-        answer = self._retried(lambda: self.somebody.call("POST", UPLOADS, json=about))
+        answer = self._retried("POST", UPLOADS, json=about)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
@@ -204,29 +207,33 @@ class Files:
 
     # Tools
 
-    def _retried(self, call: Callable[[], Any]) -> Any:
+    def _retried(self, method: str, path: str, **about: Any) -> Any:
         """Somebody who has just been added is known to documents a moment later."""
         until = time.monotonic() + 20
-        while (answer := call()).status_code in (409, 404, 503) and time.monotonic() < until:
+        while (answer := self.somebody.call(method, path, **about)).status_code in (
+            409,
+            404,
+            503,
+        ) and time.monotonic() < until:
             time.sleep(0.1)
         return answer
 
-    def _timed(self, call: Callable[[], object]) -> float:
+    def _timed(self, call: Callable[..., object], *arguments: object) -> float:
         started = time.perf_counter()
-        call()
+        call(*arguments)
         return time.perf_counter() - started
 
     @contextlib.contextmanager
     def _peak(self) -> Iterator[Callable[[], float]]:
         """MiB that the process held at most beyond what it held at the beginning."""
-        before = self.process.memory_info().rss
+        before = memory_bytes(self.pid)
         most, over = before, threading.Event()
         self._idle = before / MEBIBYTE
 
         def watch() -> None:
             nonlocal most
             while not over.wait(0.05):
-                most = max(most, self.process.memory_info().rss)
+                most = max(most, memory_bytes(self.pid))
 
         thread = threading.Thread(target=watch)
         thread.start()

@@ -155,15 +155,15 @@ class Ground:
         assert isinstance(part, Service)
         return part.url
 
-    def api(self, service: str) -> str:
+    def api(self, service: str) -> Process:
         """The service's API alone in its process, as in production: its worker is another's."""
         settings = self.stack.settings_of(service)
-        return self._process(f"{service}-api", [*CONTROL_CENTRE, "serve", service, "--port"], settings).url
+        return self._process(f"{service}-api", [*CONTROL_CENTRE, "serve", service, "--port"], settings)
 
-    def bare(self, kind: str, **environ: str) -> str:
+    def bare(self, kind: str, **environ: str) -> Process:
         """tests/bench/bare.py as a process."""
         command = [*PYTHON, "tests.bench.bare", kind]
-        return self._process(f"bare-{kind}", command, {**environ, "PYTHONPATH": str(ROOT)}).url
+        return self._process(f"bare-{kind}", command, {**environ, "PYTHONPATH": str(ROOT)})
 
     async def admin(self, service: str) -> asyncpg.Connection:
         """The service's database, past row level security."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import statistics
 from collections.abc import Callable
 
 from tests.bench import pairs, people
@@ -46,19 +45,16 @@ async def _measure(ground: Ground) -> Figure:
 
             def make() -> bytes:
                 tenant, member = next(mine)
-                url = f"{api}/members/v1/members/{member}/invite"
+                url = f"{api.url}/members/v1/members/{member}/invite"
                 return request("POST", url, headers=bearers[tenant.id], body=b"{}")
 
             return make
 
         def make_bare() -> bytes:
             tenant, member = next(theirs)
-            return request("POST", f"{bare}/{tenant.id}/{member}")
+            return request("POST", f"{bare.url}/{tenant.id}/{member}")
 
         found = await pairs.measure(ground, Side(api, ours), Side(bare, lambda: make_bare))
-        statements = await admin.fetchval(
-            "SELECT count(*) FROM outbox WHERE tenant_id = ANY($1::uuid[])", [tenant.id for tenant in tenants]
-        )
         await admin.execute(
             "DELETE FROM outbox WHERE tenant_id = ANY($1::uuid[]) AND published_at IS NULL",
             [tenant.id for tenant in tenants],
@@ -66,8 +62,6 @@ async def _measure(ground: Ground) -> Figure:
     finally:
         await admin.close()
         ground.stack.restart("members")
-    rate = statistics.median(pair.ours.rate for pair in found)
-    against = statistics.median(pair.bare.rate for pair in found)
     return Figure(
         what="invite through HTTP, against a bare handler that runs the same statements",
         target="≥ 25 %, stretch 50 %",
@@ -75,10 +69,7 @@ async def _measure(ground: Ground) -> Figure:
         bare="the statements that our rule was heard to send for a first invitation (tenant and member locked, seat,"
         " member, outbox, history), with the ids exchanged, by asyncpg in one transaction as the same database role;"
         " same server, no token, no rules.",
-        details=[
-            f"{rate:.0f}/s against {against:.0f}/s, 16 connections over {TENANTS} tenants;"
-            f" {statements} events waited in the outbox at the end"
-        ],
+        details=[f"{pairs.describe(found)}; 16 connections over {TENANTS} tenants"],
     )
 
 

@@ -1,7 +1,7 @@
 """A page of 20 members: token, permission, row level security and our answer, against none of these."""
 
 import asyncio
-import statistics
+from collections.abc import Callable
 
 from tests.bench import pairs, people
 from tests.bench.figures import Figure, spread
@@ -21,20 +21,17 @@ async def _measure(ground: Ground) -> Figure:
     await admin.close()
     api = ground.api("members")
     bare = ground.bare("list", DATABASE=ground.stack.databases["members"].migrate)
-    plain = request("GET", f"{bare}/{tenant.id}")
+    plain = request("GET", f"{bare.url}/{tenant.id}")
     ground.stack.stop("members")
     try:
 
-        def ours() -> pairs.Callable[[], bytes]:
-            made = request("GET", f"{api}/members/v1/members?limit=20", headers=ground.bearer(tenant))
+        def ours() -> Callable[[], bytes]:
+            made = request("GET", f"{api.url}/members/v1/members?limit=20", headers=ground.bearer(tenant))
             return lambda: made
 
         found = await pairs.measure(ground, Side(api, ours), Side(bare, lambda: lambda: plain))
     finally:
         ground.stack.restart("members")
-    rate = statistics.median(pair.ours.rate for pair in found)
-    against = statistics.median(pair.bare.rate for pair in found)
-    p95 = statistics.median(pair.ours.quantile(0.95) for pair in found)
     return Figure(
         what="list page of 20 members, against a bare Litestar + asyncpg handler with the same select",
         target="≥ 45 %, stretch 65 %",
@@ -42,5 +39,5 @@ async def _measure(ground: Ground) -> Figure:
         bare="the same select with the tenant written into it, read by a role that row level security lets pass, on an"
         " asyncpg pool without its reset query, rows as JSON by Litestar; same server, one process, no token, no"
         " permission, no transaction.",
-        details=[f"{rate:.0f}/s against {against:.0f}/s, 16 connections; ours p95 {p95 * 1000:.0f} ms"],
+        details=[f"{pairs.describe(found)}; 16 connections"],
     )

@@ -15,7 +15,8 @@ TIMES = 3
 
 
 def measure(ground: Ground) -> Figure:
-    first, again = [], []
+    first: list[float] = []
+    again: list[float] = []
     for _ in range(TIMES):
         with parts.folder() as folder:
             for found in (first, again):
