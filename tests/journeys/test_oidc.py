@@ -13,6 +13,8 @@ from libs.common.stack.stack import Stack
 from libs.common.stack.visitor import Page, Visitor
 from tests.journeys.world import PASSWORD, Tenant, World
 
+pytestmark = pytest.mark.timeout(400)
+
 CONNECTIONS = "/identity/v1/connections"
 
 
