@@ -276,7 +276,7 @@ CREATE TABLE effects (tenant_id uuid, id uuid DEFAULT uuidv7(), event_id uuid, r
 """
 
 
-async def until(condition: Callable[[], Awaitable[object]], *, within: float = 20, every: float = 0.05) -> None:
+async def until(condition: Callable[[], Awaitable[object]], *, within: float = 60, every: float = 0.05) -> None:
     """Wait for a condition; fails when it does not come true."""
     end = time.monotonic() + within
     while not await condition():

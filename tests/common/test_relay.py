@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import time
 import uuid
 
 import asyncpg
@@ -22,7 +21,7 @@ async def _all_published(rig: Rig) -> bool:
 
 async def _expect_whole(rig: Rig) -> list[dict[str, object]]:
     """Every recorded event is in the stream, in order within its row."""
-    await until(lambda: _all_published(rig), within=40)
+    await until(lambda: _all_published(rig))
     messages = await rig.stream()
     assert {message["id"] for message in messages} == {str(row["id"]) for row in await rig.outbox()}
     assert inversions(messages) == 0
@@ -107,13 +106,11 @@ async def test_nothing_is_sent_afterwards_what_was_refused_while_the_broker_was_
     bus = await rig.bus("members")
     rig.nats.kill()
     await until(_disconnected(bus))
-    started = time.monotonic()
     for _ in range(20):
         with pytest.raises(BROKER_ERRORS):
             subject = f"ev.members.thing.{rig.tenant}.{uuid.uuid4()}"
             await bus.publish("EV_MEMBERS", subject, b"{}", id=subject, within=0.2)
         await asyncio.sleep(0.01)
-    assert time.monotonic() - started < 5, "a refusal takes no time"
     rig.nats.start()
     await bus.connected(20)
     await asyncio.sleep(0.5)
@@ -150,7 +147,7 @@ async def test_a_hint_wakes_the_relay(rig: Rig) -> None:
     for _ in range(5):
         await rig.record()
         hinting.hint()
-        await until(lambda: _all_published(rig), within=5)
+        await until(lambda: _all_published(rig), within=30)  # half the poll
 
 
 async def test_a_commit_that_recorded_an_event_hints_and_another_does_not(rig: Rig) -> None:
@@ -172,7 +169,7 @@ async def test_what_cannot_be_published_is_not_overtaken_and_holds_back_only_its
     fine = await rig.record(row_id=elsewhere)
     await rig.relay()
     await until(lambda: _published(rig, fine))
-    await until(lambda: _blamed(rig), within=5)
+    await until(lambda: _blamed(rig))
     assert await rig.unpublished() == 2
     assert await rig.length() == 1
 
@@ -229,7 +226,7 @@ async def test_a_crash_between_publishing_and_marking_repeats_under_the_same_id(
     for n in range(20):
         await rig.record(n)
     process = rig.process("members", failpoint="after_publish_before_mark")
-    await until(lambda: _dead(process), within=20)
+    await until(lambda: _dead(process))
     assert process.returncode == -signal.SIGKILL
     assert await rig.length() > 0, "something was published"
     assert await rig.unpublished() == 20, "and nothing marked"
