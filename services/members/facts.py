@@ -24,7 +24,7 @@ Seat = Literal["reserved", "used"]
 Column = Literal[
     "added", "invited", "active", "locked", "inactive", "revoked", "marked_deleted", "anonymised", "erased"
 ]
-Hint = Literal[
+GuidanceCode = Literal[
     "invite", "invite_again", "wait", "fix_email", "ok", "wait_until", "unlock", "reactivate", "wait_for_entry",
     "buy_seat", "restore", "none",
 ]  # fmt: skip
@@ -59,7 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Guidance(msgspec.Struct, frozen=True):
     """What to do next, as a code; clients have the words."""
 
-    code: Hint
+    code: GuidanceCode
     until: datetime | None = None
 
 

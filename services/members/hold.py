@@ -145,9 +145,9 @@ async def strike_clocks(session: AsyncSession, held: Held, at: datetime) -> None
 def derive(member: Member) -> None:
     """What the list shows and when the clocks look again, from the facts."""
     facts = member.facts
-    hint = f.guidance(facts, member.mail_state)
+    next_step = f.guidance(facts, member.mail_state)
     member.column = f.column(facts)
-    member.guidance, member.guidance_until = hint.code, hint.until
+    member.guidance, member.guidance_until = next_step.code, next_step.until
     member.due_at = f.due_at(facts, owner=member.is_owner)
 
 

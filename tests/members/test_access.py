@@ -226,6 +226,9 @@ async def test_adding_invites_at_once_where_asked_or_where_the_tenant_says_so(
     body = {"login_name": "zoe", "display_name": "Zoe", "email": "zoe@example.org", "invite": True}
     assert (await ok(admin.post(MEMBERS, json=body), 409))["code"] == "seat_limit_reached"
     assert [one["login_name"] for one in (await ok(admin.get(MEMBERS, params={"login_name": "zoe"})))["items"]] == []
+    await as_("operator").patch(f"/members/v1/operator/tenants/{eager}", json={"seats": 9}, headers={"If-Match": '"1"'})
+    await fill_limit(database, eager)
+    assert (await add(admin))["access"] == "none"  # the limit is reached
 
 
 async def test_nobody_presets_what_he_lacks(as_: As, acme: uuid.UUID) -> None:
@@ -299,7 +302,9 @@ async def test_a_lapsed_invitation_is_not_turned_to_another_mailbox(as_: As, acm
     assert (await owner.patch(f"{MEMBERS}/{bob['id']}", **edit)).status_code == 200
 
 
-async def test_local_access_is_for_people_without_an_address(as_: As, acme: uuid.UUID, database: Database) -> None:
+async def test_local_access_is_for_people_without_an_address(
+    as_: As, acme: uuid.UUID, database: Database, answers: Answers
+) -> None:
     """T-11: 72 hours, no mail, no other right; the tenant may switch it off."""
     admin = as_("admin", acme)
     bob = await add(admin, email=None)
@@ -308,6 +313,14 @@ async def test_local_access_is_for_people_without_an_address(as_: As, acme: uuid
     assert at(opened["invitation"]["deadline"]) - at(opened["invitation"]["invited_at"]) == timedelta(hours=72)
     assert (await wanted(database, acme, bob))[-1]["roles"] == ["member"]
     assert (await tell(admin, bob, "local-access", 409))["instead"] == "revoke"
+    staff_once = await tell(
+        as_("owner", acme), await add(admin), "invite", presets={"permission_groups": ["coordinator"]}
+    )
+    await answers(acme, ended(staff_once, "expired"))
+    gone = await admin.patch(f"{MEMBERS}/{staff_once['id']}", json={"email": None}, headers={"If-Match": '"1"'})
+    assert gone.status_code == 200
+    opened = await tell(as_("counsellor", acme), staff_once, "local-access")
+    assert opened["presets"] == {"roles": ["member"], "permission_groups": [], "groups": [], "tags": []}
     strict = await make_tenant(database, local_access=False)
     admin = as_("admin", strict)
     assert (await tell(admin, await add(admin, email=None), "local-access", 409))["code"] == "local_access_off"
@@ -393,7 +406,7 @@ async def test_what_became_of_the_mail_is_shown(as_: As, acme: uuid.UUID, answer
     """A-05, R-04, R-12: nothing is called sent before a server took it; a bounce asks for another address."""
     admin = as_("admin", acme)
     bob = await tell(admin, await add(admin), "invite")
-    for seconds, state, account, hint in (
+    for seconds, state, account, code in (
         (1, "queued", "no_access", "wait"),
         (2, "sent", "invitation_sent", "wait"),
         (3, "bounced", "invitation_sent", "fix_email"),
@@ -401,7 +414,7 @@ async def test_what_became_of_the_mail_is_shown(as_: As, acme: uuid.UUID, answer
     ):
         await answers(acme, mail(bob, state, seconds=seconds))
         seen = await read(admin, bob)
-        assert (seen["account"], seen["guidance"]["code"]) == (account, hint)
+        assert (seen["account"], seen["guidance"]["code"]) == (account, code)
     assert seen["invitation"]["mail_reason"] == "550 no such user"
     assert [one["id"] for one in (await ok(admin.get(MEMBERS, params={"guidance": "fix_email"})))["items"]] == [
         bob["id"]

@@ -148,6 +148,14 @@ async def test_who_is_reactivated_and_does_not_sign_in_is_deactivated_again(
     assert (await wanted(database, acme, active))[-1]["cut"] == 2
 
 
+async def test_who_cannot_sign_in_yet_is_not_pressed_to(as_: As, acme: uuid.UUID, active: dict[str, Any]) -> None:
+    """T-05: the window is for those who are active again."""
+    admin = as_("admin", acme)
+    await set_dates(admin, active, TOMORROW)
+    await tell(admin, active, "deactivate")
+    assert (await tell(admin, active, "reactivate"))["login_due_at"] is None
+
+
 async def test_reactivation_and_restoring_ask_for_a_seat(as_: As, database: Database, answers: Answers) -> None:
     """R-08: every path asks."""
     tenant = await make_tenant(database, seats=2)

@@ -53,8 +53,8 @@ MATRIX: dict[str, tuple[Facts, str, str | None, str]] = {
 @pytest.mark.parametrize("case", MATRIX)
 def test_column_seat_and_guidance_follow_from_the_facts(case: str) -> None:
     """E-10, E-11, E-12, E-13, E-14, R-08, T-04, D-20: the first column that applies; seats by the formula."""
-    known, column, seat, hint = MATRIX[case]
-    assert (f.column(known), f.seat(known), f.guidance(known).code) == (column, seat, hint)
+    known, column, seat, code = MATRIX[case]
+    assert (f.column(known), f.seat(known), f.guidance(known).code) == (column, seat, code)
 
 
 def test_guidance_says_until_when() -> None:

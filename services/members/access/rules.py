@@ -1,5 +1,6 @@
 """Commands on a member's access. identity carries them out and answers; handlers.py takes the answers."""
 
+import contextlib
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -12,7 +13,7 @@ from libs.common.permissions import Permission, Role
 from libs.common.tokens import Actor
 from services.members import hold
 from services.members.access import presets as grants
-from services.members.access.limits import count_invited
+from services.members.access.limits import InvitationLimitReached, count_invited
 from services.members.access.presets import Presets
 from services.members.facts import Action, refusal
 from services.members.hold import Held
@@ -58,8 +59,10 @@ async def add(
     held = await add_member(session, actor, profile, starts_at=starts_at, ends_at=ends_at, presets=presets)
     if invite:
         hold.require(Action.INVITE, held.member, actor)
-    if invite or (invite is None and held.tenant.invite_on_create and _may_be_invited(actor, held)):
         await send_invitation(session, actor, held, hours=hours)
+    elif invite is None and held.tenant.invite_on_create and _may_be_invited(actor, held):
+        with contextlib.suppress(InvitationLimitReached):
+            await send_invitation(session, actor, held, hours=hours)
     return held.member
 
 
@@ -78,7 +81,9 @@ async def readdress(
     held = await hold.hold(session, actor, member_id, Action.READDRESS)
     before = held.member.email
     await set_address(session, actor, held, email)
-    await send_invitation(session, actor, held, hours=hours, fact="readdressed", edited={"email": [before, email]})
+    await send_invitation(
+        session, actor, held, hours=hours, fact="readdressed", edited={"email": [before, held.member.email]}
+    )
     return held.member
 
 
@@ -92,11 +97,14 @@ async def send_invitation(
     fact: str = "invited",
     edited: dict[str, object] | None = None,
 ) -> None:
-    """A new generation for a member who is held and may be invited; hours overrides the tenant's."""
+    """A new generation for a member who is held and may be invited; hours overrides the tenant's.
+
+    Raises InvitationLimitReached before anything is changed; MayNotGrant, SeatLimitReached.
+    """
     member = held.member
     assert member.email_key is not None  # noqa: S101 facts.refusal asks for an address
-    grants.stand_for(actor, member, presets)
     await count_invited(session, held.tenant, member.email_key, now())
+    grants.stand_for(actor, member, presets)
     open_invitation(member, "mail", timedelta(hours=hours) if hours else held.tenant.invitation_lasts)
     await hold.save(session, actor, held, fact, edited=edited)
     if member.generation > 1:
@@ -125,6 +133,7 @@ async def open_local_access(session: AsyncSession, actor: Actor, member_id: UUID
     held = await hold.hold(session, actor, member_id, Action.LOCAL_ACCESS)
     if not held.tenant.local_access:
         raise LocalAccessOff
+    grants.clear(held.member)
     grants.stand_for(actor, held.member, Presets(roles=[Role.MEMBER]))
     open_invitation(held.member, "local", LOCAL_ACCESS_LASTS)
     await hold.save(session, actor, held, "local_access_opened")

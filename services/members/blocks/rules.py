@@ -10,7 +10,7 @@ from libs.common.db import now
 from libs.common.errors import Unprocessable
 from libs.common.tokens import Actor
 from services.members import hold
-from services.members.facts import Action, outside_of
+from services.members.facts import Action, column, outside_of
 from services.members.people.rules import require_in_order
 from services.members.people.tables import Member
 from services.members.refusals import IsOwner
@@ -63,7 +63,7 @@ async def deactivate(session: AsyncSession, actor: Actor, member_id: UUID, *, re
 
 
 async def reactivate(session: AsyncSession, actor: Actor, member_id: UUID) -> Member:
-    """Takes a seat again where she was active; she then has to sign in within the tenant's window (T-05).
+    """Takes a seat again where she was active; who can sign in now has to, within the tenant's window (T-05).
 
     Raises NotDeactivated, SeatLimitReached, NotPresent.
     """
@@ -72,7 +72,7 @@ async def reactivate(session: AsyncSession, actor: Actor, member_id: UUID) -> Me
     member.deactivated = False
     if member.outside == "no_seat":
         member.outside = None
-    if member.access == "active":
+    if column(member.facts) == "active":
         member.reactivated_at = now()
         member.login_due_at = member.reactivated_at + timedelta(hours=held.tenant.reactivation_hours)
     await hold.save(session, actor, held, "reactivated")

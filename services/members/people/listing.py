@@ -21,7 +21,7 @@ from libs.common.pages import decode_cursor, encode_cursor
 from libs.common.permissions import Permission
 from libs.common.text import Line, canonical_address
 from libs.common.tokens import Actor
-from services.members.facts import DEFAULT_LIST, Access, Column, Hint
+from services.members.facts import DEFAULT_LIST, Access, Column, GuidanceCode
 from services.members.moments import Moment, in_utc
 from services.members.people import names
 from services.members.people.schemas import SHOWN
@@ -37,7 +37,7 @@ class MemberFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     column: list[Column] = []
     """Without it: the default list of the status matrix."""
     access: list[Access] = []
-    guidance: list[Hint] = []
+    guidance: list[GuidanceCode] = []
     mail_state: list[MailState] = []
     text: Line | None = None
     """The beginnings of words in names, and of addresses for those who may see them."""

@@ -18,7 +18,7 @@ from libs.common.text import AddressMalformed, Line
 from services.members.access import rules as access
 from services.members.access.limits import InvitationLimitReached
 from services.members.deletion.routes import mark_deleted
-from services.members.facts import Access, Column, Hint
+from services.members.facts import Access, Column, GuidanceCode
 from services.members.moments import Moment, in_utc
 from services.members.people import rules
 from services.members.people.listing import MemberFilter, Sort, list_page
@@ -41,7 +41,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 async def provide_filter(
     column: FromQuery[list[Column] | None] = None,
     access: FromQuery[list[Access] | None] = None,
-    guidance: FromQuery[list[Hint] | None] = None,
+    guidance: FromQuery[list[GuidanceCode] | None] = None,
     mail_state: FromQuery[list[MailState] | None] = None,
     text: FromQuery[Line | None] = None,
     email: FromQuery[Line | None] = None,

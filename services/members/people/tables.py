@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, ForeignKeyConstraint, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from libs.common.db import Versioned
-from services.members.facts import Access, Column, Facts, Hint, Life, Outside, Standing
+from services.members.facts import Access, Column, Facts, GuidanceCode, Life, Outside, Standing
 from services.members.tables import Table
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ class Member(Versioned, Table):
 
     # What the facts come to, for the list and the clocks; set by services/members/hold.py alone.
     column: Mapped[Column] = mapped_column(String, default="added")
-    guidance: Mapped[Hint] = mapped_column(String, default="invite")
+    guidance: Mapped[GuidanceCode] = mapped_column(String, default="invite")
     guidance_until: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
 

@@ -87,7 +87,7 @@ async def readdress_owner(session: AsyncSession, actor: Actor, *, email: str) ->
     held = await hold.hold(session, actor, member_id, Action.INVITE)
     before = held.member.email
     await set_address(session, actor, held, email)
-    await send_invitation(session, actor, held, fact="readdressed", edited={"email": [before, email]})
+    await send_invitation(session, actor, held, fact="readdressed", edited={"email": [before, held.member.email]})
 
 
 async def edit_tenant(session: AsyncSession, actor: Actor, changed: Mapping[str, Any], *, version: int) -> Tenant:
