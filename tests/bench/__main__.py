@@ -28,7 +28,7 @@ _NOTES = _HERE / "notes.md"
 def main() -> int:
     said = _arguments()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    found = msgspec.json.decode(_FOUND.read_bytes(), type=dict[str, Figure]) if _FOUND.exists() else {}
+    found = _found_before()
     given = {name: getattr(said, name) or 0 for name in ("members", "mails", "mebibytes", "files", "revocations")}
     sizes = Sizes(full=said.full, seconds=said.seconds, pairs=said.pairs, given=given)
     command = shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])
@@ -45,7 +45,7 @@ def main() -> int:
                 failed = True
                 continue
             figure.command, figure.measured = command, f"{now()}, {where}"
-            found[name] = figure
+            found = {**found, **_found_before(), name: figure}  # another run may have written meanwhile
             console.print(f"  {figure.found}  [dim]{time.monotonic() - started:.0f} s[/]")
             if not said.dry:
                 _FOUND.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
@@ -57,6 +57,10 @@ def main() -> int:
             table.add_row(found[row].what, found[row].target, found[row].found)
     console.print(table)
     return int(failed)
+
+
+def _found_before() -> dict[str, Figure]:
+    return msgspec.json.decode(_FOUND.read_bytes(), type=dict[str, Figure]) if _FOUND.exists() else {}
 
 
 def _arguments() -> argparse.Namespace:

@@ -62,7 +62,7 @@ Nothing here fails a build.
 
 _IMPORT = (
     "| 50,000-row import committed, against COPY into the same tables; events drained; memory |"
-    " ≤ 10 ×; ≥ 300/s; +100 MiB | not measured: there is no import yet |\n"
+    " ≤ 10 times; ≥ 300/s; +100 MiB | not measured: there is no import yet |\n"
 )
 
 
