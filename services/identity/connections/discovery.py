@@ -4,13 +4,14 @@ Keys are fetched with it and again when a token names one that is not known, or 
 had leaves the last one in force, so that a provider's bad hour is no outage here.
 """
 
+import warnings
 from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from libs.common.http_client import AnswerTooLarge, NotAllowed, OutgoingError, TooSlow
@@ -104,7 +105,9 @@ def key_of(said: Any) -> PublicKey | None:
     kind = kinds.get(said.get("kty"))
     public = {name: said[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in said}
     try:
-        key = cast(PublicKey, kind.import_key(public)) if kind else None
+        with warnings.catch_warnings():  # of short keys, which are refused two lines below
+            warnings.simplefilter("ignore", SecurityWarning)
+            key = cast(PublicKey, kind.import_key(public)) if kind else None
         if isinstance(key, RSAKey) and key.public_key.key_size < SMALLEST_RSA:
             return None
     except (JoseError, ValueError, TypeError, KeyError):

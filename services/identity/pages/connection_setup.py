@@ -42,7 +42,7 @@ class Settings(Struct):
     """do: discover, change, map, preview, test, enable, disable or delete, with the fields that its form has."""
 
     do: str
-    version: int = 0
+    version: str = "0"
     name: str = ""
     client_id: str = ""
     client_secret: str = ""
@@ -131,12 +131,12 @@ async def _save(doors: Doors, view: View, actor: Actor, connection_id: UUID, for
     async with doors.database.session(view.here) as session:
         match form.do:
             case "map":
-                await rules.set_mapping(session, actor, connection_id, _mapping(form), form.version)
+                await rules.set_mapping(session, actor, connection_id, _mapping(form), _version(form))
             case "delete":
-                await rules.delete_connection(session, actor, connection_id, form.version)
+                await rules.delete_connection(session, actor, connection_id, _version(form))
             case "enable" | "disable" | "change":
                 changes = _changes(form)
-                await rules.change_connection(doors, session, actor, connection_id, changes, form.version)
+                await rules.change_connection(doors, session, actor, connection_id, changes, _version(form))
             case _:
                 raise Malformed(field="do")
 
@@ -223,6 +223,12 @@ def _mapping(form: Settings) -> Mapping:
     return _convert(
         {**fields, "groups_claim": form.groups_claim.strip() or None, "groups": msgspec.to_builtins(groups)}, Mapping
     )
+
+
+def _version(form: Settings) -> int:
+    if not form.version.isdecimal() or len(form.version) > 9:
+        raise Malformed(field="version")
+    return int(form.version)
 
 
 def _changes(form: Settings) -> ConnectionChanges:
