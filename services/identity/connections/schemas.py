@@ -7,7 +7,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from libs.common.permissions import Group, Role
 from libs.common.text import Line
 
-Issuer = Annotated[str, Meta(min_length=9, max_length=500, pattern=r"^https?://[^\s?#@\x00-\x1f\x7f]+$(?!\n)")]
+Issuer = Annotated[
+    str,
+    Meta(
+        min_length=9,
+        max_length=500,
+        pattern=r"^https?://[^\s?#@\x00-\x1f\x7f]+$(?!\n)",
+        examples=["https://login.example.org"],
+    ),
+]
 ClientId = Annotated[str, Meta(min_length=1, max_length=300, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 ClientSecret = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[\x20-\x7e]+$(?!\n)")]
 Scope = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$(?!\n)")]
