@@ -21,6 +21,7 @@ from rich.table import Table
 from libs.common.stack.errors import PartFailed
 from libs.common.stack.gateway import USUAL_PORT
 from libs.common.stack.seed import Demo, seed
+from libs.common.stack.seed_provider import SignIn, connect_provider
 from libs.common.stack.stack import Stack
 from libs.common.stack.state import write_private
 
@@ -37,13 +38,14 @@ def run(folder: Path, *, demo: bool = True) -> int:
         steps = Steps(console)
         with Stack.start(folder, say=steps) as stack:
             people = _seed(stack, steps) if demo else Demo()
+            sign_in = _connect(console, stack, people, steps)
             steps.done()
             for service in stack.databases:
                 write_private(
                     stack.state.part("env") / f"{service}.json", json.dumps(stack.settings_of(service), indent=2)
                 )
-            write_private(stack.state.folder / "stack.json", json.dumps(describe(stack, people), indent=2))
-            _show(console, stack, people)
+            write_private(stack.state.folder / "stack.json", json.dumps(describe(stack, people, sign_in), indent=2))
+            _show(console, stack, people, sign_in)
             console.print("ready")
             try:
                 _watch(stack, parent)
@@ -73,7 +75,7 @@ class Steps:
         self._step = ""
 
 
-def describe(stack: Stack, demo: Demo) -> dict[str, Any]:
+def describe(stack: Stack, demo: Demo, sign_in: SignIn | None = None) -> dict[str, Any]:
     """What stack.json holds: every address, with the words that open it."""
     addresses = stack.addresses
     s3 = addresses.s3
@@ -85,6 +87,7 @@ def describe(stack: Stack, demo: Demo) -> dict[str, Any]:
         "postgres": {service: stack.admin_url(service) for service in stack.databases},
         "s3": {"endpoint": s3.endpoint, "key": s3.key, "secret": s3.secret, "bucket": s3.bucket},
         **msgspec.to_builtins(demo),
+        **({"provider": msgspec.to_builtins(sign_in)} if sign_in else {}),
     }
 
 
@@ -97,6 +100,20 @@ def _seed(stack: Stack, steps: Steps) -> Demo:
         raise
 
 
+def _connect(console: Console, stack: Stack, demo: Demo, steps: Steps) -> SignIn | None:
+    """Without its packages (no way to npm's registry, perhaps) everything else is there all the same."""
+    if not demo.demo:
+        return None
+    steps("the demo identity provider")
+    try:
+        return connect_provider(stack, demo)
+    except PartFailed as failure:
+        console.print(f"[yellow]The demo identity provider is not there[/]: {failure.why}. {failure.remedy}")
+    except RuntimeError as refusal:
+        console.print(f"[yellow]The demo identity provider is not connected[/]: {refusal}")
+    return None
+
+
 def _watch(stack: Stack, parent: int) -> None:
     """Until a process of ours dies, which raises PartFailed, or our parent does."""
     while os.getppid() == parent:
@@ -104,7 +121,7 @@ def _watch(stack: Stack, parent: int) -> None:
         time.sleep(0.3)
 
 
-def _show(console: Console, stack: Stack, demo: Demo) -> None:
+def _show(console: Console, stack: Stack, demo: Demo, sign_in: SignIn | None) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("pages and API", stack.gateway)
     table.add_row("API reference", f"{stack.gateway}/docs")
@@ -124,6 +141,10 @@ def _show(console: Console, stack: Stack, demo: Demo) -> None:
         for member in tenant.members:
             people.add_row(member.login, member.address, member.password, member.column)
         console.print(people)
+    if sign_in is not None:
+        names = " or ".join(sign_in.people)
+        console.print(f'\nSign in with an identity provider: {sign_in.page}, "Demo provider", as {names},')
+        console.print(f"password {sign_in.password}")
     console.print()
 
 
