@@ -7,6 +7,7 @@ import argparse
 import importlib
 import logging
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ _NOTES = _HERE / "notes.md"
 
 def main() -> int:
     said = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, and its folder removed
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     found = _found_before()
     given = {name: getattr(said, name) or 0 for name in ("members", "mails", "mebibytes", "files", "revocations")}
