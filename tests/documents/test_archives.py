@@ -8,12 +8,15 @@ import random
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.documents.uploads.archives import MEBIBYTE, Bomb, Bounds, require_harmless
 
-BOUNDS = Bounds(ratio=10, free=MEBIBYTE, most=8 * MEBIBYTE, entries=50, depth=3)
+BOUNDS = Bounds(ratio=10, free=MEBIBYTE, most=8 * MEBIBYTE, entries=50, depth=3, inner=2 * MEBIBYTE)
 _NULLS = bytes(20 * MEBIBYTE)
 _NOISE = random.Random(1).randbytes(5000)
 
@@ -34,6 +37,12 @@ def _lying(body: bytes) -> bytes:
     """The same zip, whose directory says that its entry is 10 bytes long."""
     start = body.index(b"PK\x01\x02")
     return body[: start + 24] + struct.pack("<L", 10) + body[start + 28 :]
+
+
+def _unknown_first(body: bytes) -> bytes:
+    """The same zip, whose first entry is packed in a way that nobody knows."""
+    start = body.index(b"PK\x01\x02")
+    return body[: start + 10] + struct.pack("<H", 97) + body[start + 12 :]
 
 
 def _overlapping() -> bytes:
@@ -65,6 +74,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "too many files": lambda: _zip({str(n): b"" for n in range(60)}),
     "too deep": lambda: _nested(4),
     "overlapping": _overlapping,
+    "an unknown way of packing first": lambda: _unknown_first(_zip({"a": b"x", "b": _NULLS})),
+    "an unknown way of packing that says its size": lambda: _unknown_first(_zip({"a": _NULLS})),
+    "a large archive within": lambda: _zip({"a.zip": _zip({"a": _NOISE * 500}, 0)}, 0),
 }
 HARMLESS: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
@@ -91,6 +103,34 @@ def test_a_bomb_is_found(kind: str) -> None:
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_others_pass(kind: str) -> None:
     _look(HARMLESS[kind]())
+
+
+@given(st.sampled_from(sorted(HARMLESS)), st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), max_size=20))
+@settings(max_examples=300, deadline=None)
+def test_damage_is_never_an_error(kind: str, damage: list[tuple[int, int]]) -> None:
+    body = bytearray(HARMLESS[kind]())
+    for place, byte in damage:
+        if body:
+            body[place % len(body)] = byte
+    with suppress(Bomb):
+        _look(bytes(body))
+
+
+def test_an_archive_as_large_as_what_it_holds_is_none() -> None:
+    """However large: `most` bounds what is packed tightly only."""
+    body = _zip({"a": _NOISE * 200, "b": _NOISE * 200}, zipfile.ZIP_STORED)
+    require_harmless(io.BytesIO(body), len(body), Bounds(free=1, most=1))
+
+
+def test_a_zip64_directory_is_measured() -> None:
+    body = _zip({"a": b"x"})
+    end = body.rindex(b"PK\x05\x06")
+    record = b"PK\x06\x06" + bytes(36) + struct.pack("<Q", 500 * MEBIBYTE) + bytes(8)
+    locator = b"PK\x06\x07" + bytes(4) + struct.pack("<QL", end, 1)
+    tail = bytearray(body[end:])
+    tail[12:16] = b"\xff\xff\xff\xff"
+    with pytest.raises(Bomb):
+        _look(body[:end] + record + locator + bytes(tail))
 
 
 def test_a_directory_as_long_as_a_book_is_not_read_into_memory() -> None:

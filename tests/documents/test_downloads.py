@@ -110,6 +110,21 @@ async def test_all_documents_of_a_list_come_as_one_zip(as_: As, bob: uuid.UUID, 
     assert (await _zip(as_("admin"), member_id=bob)).namelist() == [MANIFEST]
 
 
+async def test_a_zip_has_64_bit_sizes_where_they_are_needed(
+    as_: As, bob: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A-36: as for a file above 2 GiB, with the limit at 1,000 bytes."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    carla = as_("counsellor")
+    await carla.file(bob, BODY * 3, "gross.bin")
+    await carla.file(bob, BODY[:500], "klein.bin")
+    archive = await _zip(carla)
+    assert archive.testzip() is None
+    assert archive.read("gross.bin") == BODY * 3
+    assert archive.getinfo("gross.bin").extract_version == 45
+    assert archive.getinfo("klein.bin").extract_version == 20
+
+
 async def test_a_zip_breaks_off_when_its_caller_is_shut_out(
     as_: As, bob: uuid.UUID, app: Litestar, edges: Edges
 ) -> None:

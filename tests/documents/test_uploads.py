@@ -251,7 +251,7 @@ async def test_a_repeated_upload_is_one_document(as_: As, bob: uuid.UUID, edges:
     carla = as_("counsellor")
     first = await carla.file(bob, key="k1")
     assert (await carla.file(bob, key="k1"))["id"] == first["id"]
-    for other in ({"body": b"other"}, {"name": "anders.pdf"}, {"kind": "record"}):
+    for other in ({"body": b"other"}, {"name": "anders.pdf"}, {"kind": "record"}, {"tags": ["neu"]}):
         answer = await carla.upload(bob, key="k1", **other)
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
     assert (await as_("counsellor").file(bob, key="k1"))["id"] != first["id"]

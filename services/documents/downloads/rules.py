@@ -16,7 +16,7 @@ from services.documents.documents.search import Filter
 from services.documents.documents.tables import Document
 from services.documents.edges import Edges
 from services.documents.store import ObjectMissing
-from services.documents.uploads.rules import tenant_of
+from services.documents.tenants.rules import tenant_of
 from services.documents.uploads.tables import Upload
 
 _PAGE = 100

@@ -14,13 +14,12 @@ from services.documents.edges import FileEdges
 from services.documents.tenants import rules
 from services.documents.tenants.schemas import LimitsEdit, LimitsOut, PolicyEdit, PolicyOut, policy_out
 from services.documents.tenants.tables import Policy
-from services.documents.uploads.rules import tenant_of
 
 
 @get("/settings", permission=AUTHENTICATED)
 async def read_settings(session: Session, actor: CurrentActor) -> Response[PolicyOut]:
     """What the tenant allows; everybody who uploads needs to know."""
-    policy = await rules.get_policy(session, tenant_of(actor))
+    policy = await rules.get_policy(session, rules.tenant_of(actor))
     return Response(policy_out(policy), headers=etag(policy.version))
 
 
@@ -29,13 +28,13 @@ async def edit_settings(
     session: Session, actor: CurrentActor, data: JSONBody[PolicyEdit], if_match: IfMatch = None
 ) -> Response[PolicyOut]:
     fields = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
-    policy = await rules.edit_policy(session, actor, tenant_of(actor), version=version_read(if_match), **fields)
+    policy = await rules.edit_policy(session, actor, rules.tenant_of(actor), version=version_read(if_match), **fields)
     return Response(policy_out(policy), headers=etag(policy.version))
 
 
 @get("/usage", permission=AUTHENTICATED)
 async def read_usage(session: Session, actor: CurrentActor) -> rules.Usage:
-    return await rules.usage(session, actor, await rules.get_policy(session, tenant_of(actor)))
+    return await rules.usage(session, actor, await rules.get_policy(session, rules.tenant_of(actor)))
 
 
 @get("/{tenant_id:uuid}/limits", permission=AUTHENTICATED, operator=True)

@@ -43,6 +43,11 @@ class Usage(msgspec.Struct):
     tenant_quota: int
 
 
+def tenant_of(actor: Actor) -> UUID:
+    assert actor.tenant_id is not None  # noqa: S101 the guard lets operators in only where a path names the tenant
+    return actor.tenant_id
+
+
 def default_policy(tenant_id: UUID) -> Policy:
     return Policy(
         tenant_id=tenant_id,

@@ -27,12 +27,16 @@ class Bomb(Exception):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    ratio: int = 100
-    """Times its own size that an archive may unpack to, beyond `free`."""
+    """An archive may unpack to `free` bytes, to `ordinary` times its size, and to `ratio` times up to `most` bytes."""
+
     free: int = 64 * MEBIBYTE
+    ordinary: int = 3
+    ratio: int = 100
     most: int = 4 * 1024 * MEBIBYTE
     entries: int = 20_000
     depth: int = 3
+    inner: int = 1024 * MEBIBYTE
+    """Bytes of an archive within an archive: it is looked into from a temporary file."""
 
 
 class _Budget:
@@ -40,7 +44,7 @@ class _Budget:
 
     def __init__(self, size: int, bounds: Bounds) -> None:
         self.bounds = bounds
-        self.bytes = min(bounds.most, max(bounds.free, size * bounds.ratio))
+        self.bytes = max(bounds.free, bounds.ordinary * size, min(bounds.ratio * size, bounds.most))
         self.entries = bounds.entries
 
     def take(self, count: int) -> None:
@@ -75,43 +79,44 @@ def require_harmless(file: IO[bytes], size: int, bounds: Bounds = Bounds()) -> N
 def _look(file: IO[bytes], budget: _Budget, depth: int) -> None:
     head = file.read(6)
     file.seek(0)
-    if zipfile.is_zipfile(file):  # by its end, as every unpacker finds it: the start may be anything
-        if depth > budget.bounds.depth:
-            raise Bomb("archives within archives, too deep")
-        with suppress(zipfile.BadZipFile, NotImplementedError):
+    unpack = next((make for magic, make in _STREAMS.items() if head.startswith(magic)), None)
+    is_zip = zipfile.is_zipfile(file)  # by its end, as every unpacker finds it: the start may be anything
+    if (is_zip or unpack) and depth > budget.bounds.depth:
+        raise Bomb("archives within archives, too deep")
+    if is_zip:
+        with suppress(*_DAMAGED):
             _look_into_zip(file, budget, depth)
-        return
-    for magic, make in _STREAMS.items():
-        if head.startswith(magic):
-            if depth > budget.bounds.depth:
-                raise Bomb("archives within archives, too deep")
-            file.seek(0)
-            _descend(_unpacked(iter(lambda: file.read(_CHUNK), b""), make), budget, depth)
-            return
+    elif unpack:
+        file.seek(0)
+        _descend(_unpacked(iter(lambda: file.read(_CHUNK), b""), unpack), budget, depth)
 
 
 def _look_into_zip(file: IO[bytes], budget: _Budget, depth: int) -> None:
     _require_short_directory(file, budget)
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        budget.take_entries(len(entries))
-        _require_apart(entries)
-        for entry in entries:
-            if entry.is_dir() or entry.flag_bits & 1:  # a locked entry cannot be unpacked, by nobody without its key
-                continue
-            _descend(_entry(file, entry), budget, depth)
+    budget.take_entries(len(entries))
+    _require_apart(entries)
+    for entry in entries:
+        if entry.flag_bits & 1:  # locked: nobody unpacks it without its key
+            continue
+        with suppress(*_DAMAGED):
+            _descend(_entry(file, entry, budget), budget, depth)
 
 
 def _require_short_directory(file: IO[bytes], budget: _Budget) -> None:
-    """zipfile reads the whole directory into memory: look at its size first (APPNOTE 4.3.16)."""
+    """zipfile reads the whole directory into memory: look at its size first (APPNOTE 4.3.14 to 4.3.16)."""
     end = file.seek(0, io.SEEK_END)
     file.seek(max(0, end - LONGEST_END))
     tail = file.read(LONGEST_END)
     found = tail.rfind(b"PK\x05\x06")
-    if found >= 0 and len(tail) >= found + 16:
-        (size,) = struct.unpack_from("<L", tail, found + 12)
-        if size > max(budget.entries, 1) * 256:
-            raise Bomb("it holds too many files")
+    (size,) = struct.unpack_from("<L", tail, found + 12)
+    if size == 0xFFFFFFFF:
+        (at,) = struct.unpack_from("<Q", tail, found - 12)
+        file.seek(at + 40)
+        (size,) = struct.unpack("<Q", file.read(8))
+    if size > max(budget.entries, 1) * 256:
+        raise Bomb("it holds too many files")
 
 
 def _require_apart(entries: list[zipfile.ZipInfo]) -> None:
@@ -123,21 +128,19 @@ def _require_apart(entries: list[zipfile.ZipInfo]) -> None:
         end = entry.header_offset + _LOCAL_HEADER.size + entry.compress_size
 
 
-def _entry(file: IO[bytes], entry: zipfile.ZipInfo) -> Iterator[bytes]:
+def _entry(file: IO[bytes], entry: zipfile.ZipInfo, budget: _Budget) -> Iterator[bytes]:
     """What really comes out of an entry, whatever size is written on it."""
     file.seek(entry.header_offset)
-    magic, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    if magic != b"PK\x03\x04":
-        raise zipfile.BadZipFile
-    file.seek(name + extra, 1)
-    raw = _packed(file, file.tell(), entry.compress_size)
+    _, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    raw = _packed(file, entry.header_offset + _LOCAL_HEADER.size + name + extra, entry.compress_size)
     if entry.compress_type == zipfile.ZIP_STORED:
         return raw
     if entry.compress_type == zipfile.ZIP_DEFLATED:
         return _unpacked(raw, lambda: _Deflate(-zlib.MAX_WBITS))
     if entry.compress_type == zipfile.ZIP_BZIP2:
         return _unpacked(raw, bz2.BZ2Decompressor)
-    raise NotImplementedError("a way of packing that few programs know")
+    budget.take(entry.file_size)  # a way of packing that few programs know: believe what it says
+    return iter(())
 
 
 def _packed(file: IO[bytes], position: int, left: int) -> Iterator[bytes]:
@@ -185,15 +188,27 @@ class _Deflate:
 
 
 def _descend(chunks: Iterator[bytes], budget: _Budget, depth: int) -> None:
-    """Count what comes out, and look whether it is an archive itself."""
-    with tempfile.SpooledTemporaryFile(max_size=8 * MEBIBYTE) as inner:
+    """Count what comes out, and look into it if it is an archive itself."""
+    first = next(chunks, b"")
+    budget.take(len(first))
+    if not first.startswith((*_STREAMS, *_ZIPS)):
         for chunk in chunks:
             budget.take(len(chunk))
+        return
+    with tempfile.SpooledTemporaryFile(max_size=8 * MEBIBYTE) as inner:
+        inner.write(first)
+        for chunk in chunks:
+            budget.take(len(chunk))
+            if inner.tell() + len(chunk) > budget.bounds.inner:
+                raise Bomb("an archive in it is too large to look into")
             inner.write(chunk)
         inner.seek(0)
         _look(inner, budget, depth + 1)
 
 
+# What reading an archive raises that is damaged, or made to look so. Errors of the store are none of these.
+_DAMAGED = (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, EOFError, OverflowError)
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _STREAMS: dict[bytes, Callable[[], _Unpacker]] = {
     b"\x1f\x8b": lambda: _Deflate(16 + zlib.MAX_WBITS),
     b"BZh": bz2.BZ2Decompressor,

@@ -1,6 +1,7 @@
 """Reading a request's body as it comes: raw, or a form with one file."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -107,17 +108,11 @@ class _Form:
                     yield event
 
 
-_LISTS = {"tags"}
-
-
 def _about(fields: dict[str, list[str]]) -> FileIn:
     """Text fields as the struct that JSON would give. Raises Malformed, naming the field."""
-    given = {name: values if name in _LISTS else values[-1] for name, values in fields.items()}
+    given = {name: values if name == "tags" else values[-1] for name, values in fields.items()}
     try:
         return msgspec.convert(given, FileIn, strict=False)
     except msgspec.ValidationError as error:
-        raise Malformed(field=_named(str(error)), message=str(error)) from error
-
-
-def _named(message: str) -> str:
-    return message.rpartition("`$.")[2].rstrip("`") if "`$." in message else message.partition("field `")[2].rstrip("`")
+        named = re.search(r"(?:\$\.|field `)(\w+)", str(error))
+        raise Malformed(field=named.group(1) if named else "body", message=str(error)) from error

@@ -14,6 +14,7 @@ from libs.common.idempotency import IdempotencyKeyReused
 from libs.common.tokens import Actor
 from services.documents.edges import Edges
 from services.documents.store import ObjectMissing, Part, SignedPart, StoreAway, UploadMissing
+from services.documents.tenants.rules import tenant_of
 from services.documents.uploads import rules
 from services.documents.uploads.archives import Bomb, require_harmless
 from services.documents.uploads.bodies import FileBody
@@ -35,7 +36,7 @@ async def upload_in_one(edges: Edges, actor: Actor, file: FileBody, request_key:
     """A form: what the file is, and its bytes. With a key it may be repeated; without one, an upload that fails
     leaves nothing behind.
     """
-    async with edges.database.session(rules.tenant_of(actor)) as session:
+    async with edges.database.session(tenant_of(actor)) as session:
         upload, most = await rules.admit(session, actor, file.about, request_key=request_key)
         begun = await rules.begin_try(session, upload)
     if not begun:
@@ -45,7 +46,7 @@ async def upload_in_one(edges: Edges, actor: Actor, file: FileBody, request_key:
 
 async def upload_content(edges: Edges, actor: Actor, upload_id: UUID, chunks: AsyncIterator[bytes]) -> Upload:
     """All bytes of an announced upload. A try takes over from one before it."""
-    async with edges.database.session(rules.tenant_of(actor)) as session:
+    async with edges.database.session(tenant_of(actor)) as session:
         upload = await rules.get_upload(session, actor, upload_id, lock=True)
         begun = await rules.begin_try(session, upload)
     if not begun:
@@ -57,7 +58,7 @@ async def sign_parts(
     edges: Edges, actor: Actor, upload_id: UUID, wanted: list[tuple[int, bytes]]
 ) -> list[tuple[SignedPart, int]]:
     """Links to PUT parts to, each with its size. wanted: numbers and SHA-256. Raises UploadNotOpen, Malformed."""
-    async with edges.database.session(rules.tenant_of(actor)) as session:
+    async with edges.database.session(tenant_of(actor)) as session:
         upload = await rules.get_upload(session, actor, upload_id, lock=True)
         sizes = rules.part_sizes(upload)
         if upload.state != "open":
@@ -93,7 +94,7 @@ async def complete(edges: Edges, actor: Actor, upload_id: UUID) -> Upload:
 
     Raises PartsMissing, and what the file is refused for.
     """
-    async with edges.database.session(rules.tenant_of(actor)) as session:
+    async with edges.database.session(tenant_of(actor)) as session:
         upload = await rules.get_upload(session, actor, upload_id)
     if upload.state != "open":
         return upload
@@ -135,15 +136,16 @@ async def _stream(
     except UploadMissing as error:  # its parts were cleared away for the try that took over
         raise rules.UploadSuperseded from error
     except BaseException:
-        await asyncio.shield(_clear_up(edges, upload, inspection, forget))
+        await asyncio.shield(_clear_up(edges, upload, forget))
         raise
+    finally:
+        inspection.give_up()
     async with edges.database.session(upload.tenant_id) as session:
         return await rules.conclude(session, upload, report, bomb=bomb)
 
 
-async def _clear_up(edges: Edges, upload: Upload, inspection: Inspection, forget: bool) -> None:
+async def _clear_up(edges: Edges, upload: Upload, forget: bool) -> None:
     """After a failure; should this fail too, the sweeps come to it."""
-    inspection.give_up()
     try:
         async with edges.database.session(upload.tenant_id) as session:
             await rules.end_try(session, upload, forget=forget)
@@ -189,7 +191,7 @@ async def _put_together(edges: Edges, upload: Upload) -> None:
 async def _check(edges: Edges, upload: Upload) -> Upload:
     """Read the whole file back, and decide."""
     inspection = Inspection(upload.name, edges.scanner)
-    report: Report | None = None
+    report: Report | None
     bomb = False
     try:
         async for chunk in edges.store.read(upload.place):

@@ -34,7 +34,7 @@ class HarmFound(FileRefused):
 
 
 class ArchiveBomb(FileRefused):
-    title = "The archive unpacks to far more than it is, or holds too many files"
+    title = "The archive unpacks to far more than it is, or cannot be looked into"
 
 
 class TooLargeToScan(FileRefused):

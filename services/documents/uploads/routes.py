@@ -22,7 +22,7 @@ from services.documents.documents.tables import Document
 from services.documents.edges import Edges, FileEdges
 from services.documents.people.rules import MemberGone, MemberMarkedDeleted, MemberNotKnownYet
 from services.documents.store import StoreAway, part_size_for
-from services.documents.tenants.rules import FileTooLarge, TenantQuotaExceeded, UploaderQuotaExceeded
+from services.documents.tenants.rules import FileTooLarge, TenantQuotaExceeded, UploaderQuotaExceeded, tenant_of
 from services.documents.uploads import intake, rules
 from services.documents.uploads.bodies import FORM, UploadInterrupted, body_of, read_form
 from services.documents.uploads.refusals import REFUSALS, raise_if_refused
@@ -101,7 +101,7 @@ async def list_uploads(
 
 @get("/{upload_id:uuid}", permission=AUTHENTICATED, responses=problems(NotFound, StoreAway))
 async def read_upload(actor: CurrentActor, edges: FileEdges, upload_id: FromPath[UUID]) -> UploadOut:
-    async with edges.database.session(rules.tenant_of(actor)) as session:
+    async with edges.database.session(tenant_of(actor)) as session:
         upload = await rules.get_upload(session, actor, upload_id)
         document = await _document(session, upload)
     return _out(upload, [part.number for part in await intake.received(edges, upload)], document)

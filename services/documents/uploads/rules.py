@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,6 +35,7 @@ from services.documents.tenants.rules import (
     get_policy,
     lock_room,
     require_room,
+    tenant_of,
 )
 from services.documents.tenants.tables import Policy
 from services.documents.uploads.inspection import Report
@@ -263,7 +265,7 @@ async def _file(session: AsyncSession, upload: Upload, report: Report) -> Upload
     upload.state, upload.reason, upload.due_at = "done", "", now() + REMEMBERED
     await session.flush()
     added = DocumentAdded(member_id=document.member_id, uploader_id=document.uploader_id)
-    record(session, _uploader(upload), document, added, name=document.name, content_type=document.content_type)
+    record(session, _uploader(upload), document, added)
     await review(session, upload.tenant_id, upload.uploader_id)
     return upload
 
@@ -308,8 +310,8 @@ async def _begun_before(session: AsyncSession, actor: Actor, about: FileIn, requ
     earlier = await session.scalar(select(Upload).where(*of_key).with_for_update())
     if earlier is None:
         return None
-    before = (earlier.member_id, earlier.name, earlier.visibility, earlier.group_id, earlier.kind)
-    if before != (about.member_id, safe_name(about.name), about.visibility, about.group_id, about.kind):
+    said = msgspec.structs.asdict(about) | {"name": safe_name(about.name)}
+    if any(getattr(earlier, field) != value for field, value in said.items()):
         raise IdempotencyKeyReused
     return earlier
 
@@ -317,8 +319,3 @@ async def _begun_before(session: AsyncSession, actor: Actor, about: FileIn, requ
 def _uploader(upload: Upload) -> Actor:
     """Who is said to have done it, when a worker finishes it."""
     return Actor(kind="member", id=upload.uploader_id, tenant_id=upload.tenant_id, session_id="upload", expires_at=0)
-
-
-def tenant_of(actor: Actor) -> UUID:
-    assert actor.tenant_id is not None  # noqa: S101 the guard lets no operator in here
-    return actor.tenant_id
