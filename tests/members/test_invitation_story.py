@@ -8,8 +8,8 @@ SEATS = "/members/v1/seats"
 
 
 async def test_the_story_of_one_invitation(as_: As, acme: uuid.UUID, answers: Answers) -> None:
-    """A-14, D-15, E-10, E-11, E-12, E-14: added is in the list at once without access; invited waits; accepted is OK;
-    revoked stays in the list and goes back to Invite.
+    """A-14, D-04, D-05, D-15, E-10, E-11, E-12, E-14: added is in the list at once without access; invited waits;
+    accepted is OK; revoked stays in the list and goes back to Invite.
     """
     owner = as_("owner", acme)
     bob = await add(owner, "bob")

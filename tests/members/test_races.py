@@ -55,6 +55,7 @@ async def seats_agree(database: Database, tenant_id: uuid.UUID) -> Tenant:
     return tenant
 
 
+@pytest.mark.timeout(400)
 async def test_of_two_who_want_the_last_seat_exactly_one_gets_it(database: Database) -> None:
     """R-08: through every door that asks for a seat, 200 rounds on two connections."""
     tenant_id = await make_tenant(database, seats=2)
