@@ -30,7 +30,7 @@ class Part(ABC):
 
     name: str
     ending: signal.Signals = signal.SIGTERM  # asks for an orderly end
-    patience: float = 30  # seconds until it must be ready
+    patience: float = 60  # seconds until it must be ready; one that dies is noticed at once
     asked_every: float = 0.02  # seconds between two looks at that
     remedy: str = "Its log says more. `make clean` forgets the state of the local stack."
 

@@ -11,7 +11,7 @@ CONTROL_CENTRE = [*PYTHON, "libs.common.cli"]
 
 
 class Service(Part):
-    patience = 60
+    patience = 120
     asked_every = 0.1
 
     def __init__(self, state: State, name: str) -> None:

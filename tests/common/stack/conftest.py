@@ -65,7 +65,7 @@ def owner(tmp_dir: Path) -> Iterator[Callable[[], Owner]]:
         pass
 
 
-def wait_until_gone(pids: list[int], within: float = 10) -> None:
+def wait_until_gone(pids: list[int], within: float = 30) -> None:
     end = time.monotonic() + within
     while alive := [pid for pid in pids if guard.born(pid)]:
         assert time.monotonic() < end, f"still there: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in alive]}"
