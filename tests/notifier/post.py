@@ -123,7 +123,8 @@ class Post:
 
     async def add(self, tenant: uuid.UUID, email: str | None = "", **fields: Any) -> Member:
         """A member as members tells of her, not yet invited. Without an address she gets a new one."""
-        member = Member(tenant, uuid.uuid4(), f"m{uuid.uuid4().hex}@example.test", uuid.uuid4())
+        # A domain of its own: bounces of one domain are counted over all tests of this worker.
+        member = Member(tenant, uuid.uuid4(), f"m{uuid.uuid4().hex}@{uuid.uuid4().hex}.test", uuid.uuid4())
         if email:
             member.email = email
         await self.save(member, **({"email": None} if email is None else {}), **fields)

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from libs.common.events.members import MemberErasing
+from libs.common.text import masked_address
 from services.notifier.direct_messages.tables import DirectMessage
 from tests.notifier.conftest import As
 from tests.notifier.post import Member, Post
@@ -52,7 +53,7 @@ async def test_a_direct_message_arrives_as_it_was_written(as_: As, post: Post, k
 async def test_the_way_is_shown_before_sending(as_: As, post: Post, kim: Member) -> None:
     """A-43"""
     way = await as_("admin", kim.tenant_id).get(f"{_of(kim)}/way")
-    assert way.json() == {"way": "email", "text": "per E-Mail an m…@example.test"}
+    assert way.json() == {"way": "email", "text": f"per E-Mail an {masked_address(kim.email)}"}
 
 
 async def test_who_cannot_be_reached_is_not_written_to_and_the_reason_is_named(

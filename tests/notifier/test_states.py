@@ -13,7 +13,7 @@ from libs.common.db import now
 from libs.common.events.notifier import MailState
 from services.notifier.bounces.reports import Report
 from services.notifier.bounces.rules import take_report
-from services.notifier.messages.moves import move
+from services.notifier.messages.moves import Step, move
 from services.notifier.messages.states import EDGES, FINAL, IllegalStep, require_step
 from services.notifier.messages.tables import Message
 from services.notifier.suppressions.rules import suppress_bounced, take_off
@@ -45,7 +45,7 @@ async def test_of_two_that_move_a_message_one_does(post: Post, nord: uuid.UUID) 
 
     async def try_to(state: MailState) -> bool:
         async with post.database.session(nord) as session:
-            return await move(session, message, state, reason="revoked", due_at=now())
+            return await move(session, message, Step(state=state, reason="revoked", due_at=now()))
 
     moved = await asyncio.gather(*(try_to(state) for state in ("cancelled", "expired", "suppressed", "failed") * 5))
     assert sum(moved) == 1

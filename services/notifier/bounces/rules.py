@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.notifier.bounces.reports import Report
 from services.notifier.bounces.tables import DeliveryReport
-from services.notifier.messages.moves import move
+from services.notifier.messages.moves import Step, move
 from services.notifier.messages.replies import Verdict, judge_status
 from services.notifier.messages.states import EDGES
 from services.notifier.messages.tables import Message
@@ -36,11 +36,11 @@ async def take_report(session: AsyncSession, message_id: UUID, report: Report, r
     match report.kind:
         case "failed" if "bounced" in EDGES[message.state]:
             dead = judge_status(report.status, report.diagnostic) is Verdict.BAD_ADDRESS
-            await move(session, message, "bounced", reason="bad_address" if dead else "refused")
+            await move(session, message, Step(state="bounced", reason="bad_address" if dead else "refused"))
             if dead:
                 await suppress_bounced(session, message, report.diagnostic or report.status)
         case "delivered" if "delivered" in EDGES[message.state]:
-            await move(session, message, "delivered", reason=message.reason)
+            await move(session, message, Step(state="delivered", reason=message.reason))
         case "complained" if "complained" in EDGES[message.state]:
-            await move(session, message, "complained", reason="complaint")
+            await move(session, message, Step(state="complained", reason="complaint"))
             await suppress_complained(session, message, report.diagnostic or "complaint")

@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,22 +18,26 @@ DAY = timedelta(hours=24)
 RETRY = timedelta(hours=1)
 """When a held mail is looked at again: always the same, so that it tells nothing about other tenants."""
 
-# One statement, so that two workers cannot both be the fifth. The newest MOST times are kept.
+# One statement, so that two workers cannot both be the fifth; the newest MOST times are kept. In the order of digests,
+# so that two who count several addresses at once never wait for each other.
 _COUNT = text("""
-INSERT INTO recipient_counts AS known (digest, invited_at) VALUES (:digest, ARRAY[CAST(:now AS timestamptz)])
+INSERT INTO recipient_counts AS known (digest, invited_at)
+SELECT digest, ARRAY[CAST(:now AS timestamptz)] FROM unnest(CAST(:digests AS bytea[])) AS digest ORDER BY digest
 ON CONFLICT (digest) DO UPDATE
 SET invited_at = array_append(
     CASE WHEN cardinality(known.invited_at) >= :most THEN known.invited_at[2:] ELSE known.invited_at END, :now)
 WHERE cardinality(known.invited_at) < :most OR known.invited_at[1] <= :since
-RETURNING 1
+RETURNING digest
 """)
 
 
-async def may_invite(session: AsyncSession, email_canonical: str, now: datetime) -> bool:
-    """Counts this invitation, unless there were five in the last 24 hours."""
-    digest = hashlib.sha256(email_canonical.encode()).digest()
-    values = {"digest": digest, "now": now, "since": now - DAY, "most": MOST}
-    return (await session.execute(_COUNT, values)).first() is not None
+async def may_invite(session: AsyncSession, emails_canonical: Sequence[str], now: datetime) -> set[str]:
+    """Counts an invitation to each, but for those who had five in the last 24 hours; gives the others."""
+    if not emails_canonical:
+        return set()
+    emails = {hashlib.sha256(email.encode()).digest(): email for email in emails_canonical}
+    values = {"digests": list(emails), "now": now, "since": now - DAY, "most": MOST}
+    return {emails[row.digest] for row in await session.execute(_COUNT, values)}
 
 
 async def read_switch(session: AsyncSession | AsyncConnection) -> Any:

@@ -1,5 +1,6 @@
 """A message with everything around it that decides whether it may go out, in one select."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,17 +20,18 @@ _QUERY = (
         Message,
         Body,
         Entry,
-        Tenant.state.label("tenant_state"),
+        Tenant,
+        MailSettings,
         Invitation.generation.label("known_generation"),
         Invitation.ended_generation,
         Invitation.ended_reason,
         Suppression.reason.label("suppressed"),
         Suppression.expires_at.label("suppressed_until"),
-        MailSettings.matrix,
     )
     .outerjoin(Body, and_(Body.tenant_id == Message.tenant_id, Body.message_id == Message.id))
     .outerjoin(Entry, and_(Entry.tenant_id == Message.tenant_id, Entry.member_id == Message.member_id))
     .outerjoin(Tenant, Tenant.tenant_id == Message.tenant_id)
+    .outerjoin(MailSettings, MailSettings.tenant_id == Message.tenant_id)
     .outerjoin(Invitation, and_(Invitation.tenant_id == Message.tenant_id, Invitation.id == Message.link_id))
     .outerjoin(
         Suppression,
@@ -39,7 +41,6 @@ _QUERY = (
             Suppression.lifted_at.is_(None),
         ),
     )
-    .outerjoin(MailSettings, MailSettings.tenant_id == Message.tenant_id)
 )
 
 
@@ -48,21 +49,25 @@ class Held(NamedTuple):
 
     message: Message
     body: Body | None
+    tenant: Tenant | None
+    settings: MailSettings | None
     facts: Facts
 
 
-async def hold_due(session: AsyncSession, message_id: UUID, now: datetime) -> Held | None:
-    """None where it is not due, or somebody else holds it."""
-    query = _QUERY.where(Message.id == message_id, Message.due_at <= now)
-    row = (await session.execute(query.with_for_update(of=Message, skip_locked=True))).one_or_none()
-    return None if row is None else _held(row, now)
+async def hold_due(session: AsyncSession, ids: Sequence[UUID], now: datetime) -> list[Held]:
+    """Those of them that are due and that nobody else holds."""
+    query = _QUERY.where(Message.id.in_(ids), Message.due_at <= now)
+    return await _hold(session, query.with_for_update(of=Message, skip_locked=True), now)
 
 
 async def hold(session: AsyncSession, message_id: UUID, now: datetime) -> Held | None:
     """None where there is no such message."""
-    query = _QUERY.where(Message.id == message_id)
-    row = (await session.execute(query.with_for_update(of=Message))).one_or_none()
-    return None if row is None else _held(row, now)
+    held = await _hold(session, _QUERY.where(Message.id == message_id).with_for_update(of=Message), now)
+    return held[0] if held else None
+
+
+async def _hold(session: AsyncSession, query: Any, now: datetime) -> list[Held]:
+    return [_held(row, now) for row in await session.execute(query)]
 
 
 def _held(row: Any, now: datetime) -> Held:
@@ -73,12 +78,12 @@ def _held(row: Any, now: datetime) -> Held:
         generation=message.generation,
         link_deadline=message.link_deadline,
         expires_at=message.expires_at,
-        tenant_state=row.tenant_state,
+        tenant_state=row.Tenant.state if row.Tenant else None,
         entry=row.Entry,
         known_generation=row.known_generation,
         ended_generation=row.ended_generation,
         ended_reason=row.ended_reason,
         suppressed=row.suppressed if row.suppressed and row.suppressed_until > now else None,
-        matrix=row.matrix,
+        matrix=row.MailSettings.matrix if row.MailSettings else None,
     )
-    return Held(message, row.Body, facts)
+    return Held(message, row.Body, row.Tenant, row.MailSettings, facts)

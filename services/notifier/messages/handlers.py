@@ -20,7 +20,7 @@ from libs.common.events.subjects import SERVICES
 from libs.common.links import Purpose
 from services.notifier.address_book import rules as address_book
 from services.notifier.address_book.tables import Invitation
-from services.notifier.messages.moves import move
+from services.notifier.messages.moves import Step, move
 from services.notifier.messages.notices import mail_member
 from services.notifier.messages.queueing import Link, Mail, queue
 from services.notifier.messages.states import WAITING
@@ -65,7 +65,7 @@ async def withdraw_invitation(session: AsyncSession, event: Received[InvitationE
         Message.link_id == data.invitation_id, Message.generation <= data.generation, Message.state.in_(WAITING)
     )
     for message in await session.scalars(waiting.with_for_update()):
-        await move(session, message, "cancelled", reason=data.reason)
+        await move(session, message, Step(state="cancelled", reason=data.reason))
 
 
 async def mail_password_reset(session: AsyncSession, event: Received[PasswordResetAsked]) -> None:

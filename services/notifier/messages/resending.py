@@ -101,7 +101,7 @@ async def resend_many(
 
 
 def _require_mendable(held: Held) -> None:
-    message, _, facts = held
+    message, facts = held.message, held.facts
     if (message.state in WAITING - {"suppressed"} and message.due_at is not None) or message.state == "sending":
         raise StillOnItsWay(state=message.state)
     instead: Instead = "invite_again" if message.template == "invitation" else "fix_email"
@@ -137,7 +137,7 @@ _LINK = ("link_purpose", "link_id", "link_path", "link_deadline")
 
 
 async def _copy(session: AsyncSession, actor: Actor, held: Held) -> Message:
-    original, body, _ = held
+    original, body = held.message, held.body
     moment = now()
     copies = select(func.max(Message.copy_number)).where(
         Message.cause_id == original.cause_id,

@@ -1,17 +1,21 @@
-"""What a try came to: the attempt's end, the message's next state, and for a dead address the suppression."""
+"""What tries came to, written down: the attempts' ends, the messages' next states, suppressions for dead addresses."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
-from sqlalchemy import select, update
+import msgspec
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.notifier.messages.claims import Claim, move_uncertain
-from services.notifier.messages.moves import move
+from services.notifier.messages.claims import Claim
+from services.notifier.messages.moves import Step, move_all
 from services.notifier.messages.replies import Reply, Verdict, judge
-from services.notifier.messages.schedule import GIVE_UP, next_try
-from services.notifier.messages.tables import Attempt, Message
+from services.notifier.messages.steps import after_answer, after_lost_answer, after_relay_away
+from services.notifier.messages.tables import Message
 from services.notifier.suppressions.rules import suppress_bounced
+from services.notifier.tables import tenant_of
 
 Outcome = Literal["sent", "deferred", "bounced", "refused", "relay_lost", "uncertain"]
 
@@ -23,97 +27,80 @@ _OUTCOMES: dict[Verdict, Outcome] = {
     Verdict.RELAY: "relay_lost",
 }
 
-_RELAY_PAUSE = timedelta(seconds=30)
-"""Doubled each time the relay says of this mail that it will not relay it: perhaps it never will."""
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How a try ended. answered: reply is the server's; otherwise its text says why there is none.
+
+    retry_at: where the relay went away before it had the mail; None where the mail was out and its answer was lost.
+    """
+
+    claim: Claim
+    reply: Reply
+    at: datetime
+    answered: bool = True
+    retry_at: datetime | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.answered:
+            return _OUTCOMES[judge(self.reply)]
+        return "relay_lost" if self.retry_at else "uncertain"
+
+    def step(self, message: Message) -> Step | None:
+        if self.answered:
+            return after_answer(message, judge(self.reply), self.at)
+        return after_relay_away(message, self.retry_at) if self.retry_at else after_lost_answer(message, self.at)
 
 
-async def conclude(session: AsyncSession, claim: Claim, reply: Reply, now: datetime) -> Outcome:
-    """An answer came. It counts even where the lease ran out meanwhile, as long as nobody has tried again."""
-    verdict = judge(reply)
-    outcome = _OUTCOMES[verdict]
-    await _end_attempt(session, claim, outcome, now, reply)
-    message = await _held(session, claim)
-    if message is None:
-        return outcome
-    if message.state == "unknown" and verdict not in (Verdict.ACCEPTED, Verdict.BAD_ADDRESS):
-        return outcome  # it is tried again anyway
-    match verdict:
-        case Verdict.ACCEPTED:
-            await move(
-                session, message, "sent", reason="maybe_twice" if message.uncertain else None, tries=message.tries + 1
-            )
-        case Verdict.LATER:
-            await _defer(session, message, now)
-        case Verdict.RELAY:
-            await _put_back(session, message, now + _RELAY_PAUSE * 2 ** min(message.attempts, 8))
-        case Verdict.BAD_ADDRESS:
-            await move(session, message, "bounced", reason="bad_address", tries=message.tries + 1)
-            await suppress_bounced(session, message, reply.text)
-        case Verdict.REFUSED:
-            await move(session, message, "failed", reason="refused", tries=message.tries + 1)
-    return outcome
+# A late answer replaces the guess that was made when the lease ran out.
+_END_ATTEMPTS = text("""
+UPDATE attempts
+SET ended_at = done.ended_at, outcome = done.outcome, code = done.code, enhanced = done.enhanced, reply = done.reply,
+    duration_ms = done.duration_ms
+FROM unnest(
+    CAST(:id AS uuid[]), CAST(:ended_at AS timestamptz[]), CAST(:outcome AS text[]), CAST(:code AS integer[]),
+    CAST(:enhanced AS text[]), CAST(:reply AS text[]), CAST(:duration_ms AS integer[])
+) AS done (id, ended_at, outcome, code, enhanced, reply, duration_ms)
+WHERE attempts.tenant_id = :tenant_id AND attempts.id = done.id
+""")
 
 
-async def conclude_relay_away(
-    session: AsyncSession, claim: Claim, why: str, retry_at: datetime, now: datetime
-) -> Outcome:
-    """The relay went away before it had the mail: no attempt of this mail's."""
-    await _end_attempt(session, claim, "relay_lost", now, Reply(0, why))
-    if message := await _held(session, claim):
-        await _put_back(session, message, retry_at)
-    return "relay_lost"
+async def conclude_all(session: AsyncSession, results: Sequence[Result]) -> None:
+    """Of one tenant. An answer counts even where the lease ran out meanwhile, as long as nobody has tried again."""
+    await _end_attempts(session, results)
+    held = await _hold(session, results)
+    steps, dead = [], []
+    for result in results:
+        message = held.get(result.claim.attempt_id)
+        step = result.step(message) if message else None
+        if message and step:
+            steps.append((message, step))
+            if step.state == "bounced":
+                dead.append((message, result.reply.text))
+    await move_all(session, steps)
+    for message, said in dead:
+        await suppress_bounced(session, message, said)
 
 
-async def conclude_answer_lost(session: AsyncSession, claim: Claim, why: str, now: datetime) -> Outcome:
-    await _end_attempt(session, claim, "uncertain", now, Reply(0, why))
-    if message := await _held(session, claim):
-        await move_uncertain(session, message, now)
-    return "uncertain"
-
-
-async def _held(session: AsyncSession, claim: Claim) -> Message | None:
-    """The message, if this attempt is still its newest and nothing has been decided since."""
-    return await session.scalar(
-        select(Message)
-        .where(
-            Message.id == claim.message.id,
-            Message.attempt_id == claim.attempt_id,
-            Message.state.in_(("sending", "unknown")),
-        )
-        .with_for_update()
-        .execution_options(populate_existing=True)
+async def _hold(session: AsyncSession, results: Sequence[Result]) -> dict[UUID | None, Message]:
+    """By attempt: the messages of which it is still the newest, and nothing has been decided since."""
+    found = select(Message).where(
+        Message.id.in_([result.claim.message_id for result in results]),
+        Message.attempt_id.in_([result.claim.attempt_id for result in results]),
+        Message.state.in_(("sending", "unknown")),
     )
+    return {message.attempt_id: message for message in await session.scalars(found.with_for_update())}
 
 
-async def _defer(session: AsyncSession, message: Message, now: datetime) -> None:
-    first = message.first_try_at or now
-    tries = message.tries + 1
-    at = next_try(tries, now, first_try=first, expires_at=message.expires_at)
-    if at is not None:
-        await move(session, message, "deferred", reason="later", due_at=at, tries=tries, first_try_at=first)
-    elif message.expires_at < first + GIVE_UP:
-        await move(
-            session, message, "expired", reason="link_expired" if message.link_deadline else "too_old", tries=tries
-        )
-    else:
-        await move(session, message, "failed", reason="gave_up", tries=tries)
-
-
-async def _put_back(session: AsyncSession, message: Message, due_at: datetime) -> None:
-    await move(session, message, "deferred", reason="relay", due_at=due_at)
-
-
-async def _end_attempt(session: AsyncSession, claim: Claim, outcome: Outcome, now: datetime, reply: Reply) -> None:
-    """A late answer replaces the guess that was made when the lease ran out."""
-    await session.execute(
-        update(Attempt)
-        .where(Attempt.tenant_id == claim.message.tenant_id, Attempt.id == claim.attempt_id)
-        .values(
-            ended_at=now,
-            outcome=outcome,
-            code=reply.code or None,
-            enhanced=reply.enhanced or None,
-            reply=reply.text,
-            duration_ms=int((now - claim.started_at).total_seconds() * 1000),
-        )
-    )
+async def _end_attempts(session: AsyncSession, results: Sequence[Result]) -> None:
+    values: dict[str, object] = {
+        "tenant_id": tenant_of(session),
+        "id": [result.claim.attempt_id for result in results],
+        "ended_at": [result.at for result in results],
+        "outcome": [result.outcome for result in results],
+        "code": [result.reply.code or None for result in results],
+        "enhanced": [result.reply.enhanced or None for result in results],
+        "reply": [result.reply.text for result in results],
+        "duration_ms": [int((one.at - one.claim.started_at).total_seconds() * 1000) for one in results],
+    }
+    await session.execute(_END_ATTEMPTS, values)

@@ -8,9 +8,8 @@ and only between DATA and its answer can a mail go out twice.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -25,11 +24,13 @@ from libs.common.failpoints import failpoint
 from libs.common.keys import KeyRing
 from libs.common.metrics import MAIL_ATTEMPTS
 from services.notifier.bounces.verp import return_path
-from services.notifier.messages import results
 from services.notifier.messages.circuit import Circuit
-from services.notifier.messages.claims import Claim, claim
+from services.notifier.messages.claims import Claim, claim_all
+from services.notifier.messages.clerk import Clerk
 from services.notifier.messages.house import House
 from services.notifier.messages.queue import next_due
+from services.notifier.messages.replies import Reply
+from services.notifier.messages.results import Result, conclude_all
 from services.notifier.messages.smtp import AnswerLost, Connection, Relay, RelayAway, is_about_relay
 from services.notifier.messages.tables import Message
 
@@ -66,6 +67,7 @@ class Sender:
             clock,
         )
         self.circuit = Circuit()
+        self._clerk: Clerk[UUID | Result, Claim | None] = Clerk(database, self._write)
         self._upcoming: deque[tuple[UUID, UUID]] = deque()
         self._in_hand: set[UUID] = set()
         self._looking = asyncio.Lock()
@@ -73,7 +75,7 @@ class Sender:
         self._stopping = False
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with self._clerk.at_work(), asyncio.TaskGroup() as group:
             for number in range(self._connections):
                 group.create_task(self._lane(), name=f"mail lane {number}")
 
@@ -90,17 +92,18 @@ class Sender:
         """Everything that is due now, one after the other; gives the number of mails tried. For tests and by hand."""
         tried = 0
         connection: Connection | None = None
-        try:
-            while due := await next_due(self._sweeper, self._clock(), _ROUND):
-                for tenant_id, id in due:
-                    connection = await self._send(tenant_id, id, connection)
-                    tried += 1
-                    if self.circuit.is_open:
-                        return tried
-            return tried
-        finally:
-            if connection:
-                await connection.close()
+        async with self._clerk.at_work():
+            try:
+                while due := await next_due(self._sweeper, self._clock(), _ROUND):
+                    for tenant_id, id in due:
+                        connection = await self._send(tenant_id, id, connection)
+                        tried += 1
+                        if self.circuit.is_open:
+                            return tried
+                return tried
+            finally:
+                if connection:
+                    await connection.close()
 
     async def _lane(self) -> None:
         connection: Connection | None = None
@@ -166,9 +169,7 @@ class Sender:
             self.circuit.failed(str(error))
             return None
         try:
-            async with self._database.session(tenant_id) as session:
-                claimed = await claim(session, id, self._clock(), self._lease, self._house)
-                failpoint("after_attempt_before_commit")
+            claimed = await self._clerk.ask(tenant_id, id)
             if claimed is None:
                 self.circuit.worked()
                 await connection.reset()
@@ -197,7 +198,6 @@ class Sender:
         return connection
 
     async def _hand_over(self, claimed: Claim, connection: Connection) -> Connection | None:
-        conclude: Callable[[AsyncSession], Awaitable[results.Outcome]]
         still: Connection | None = connection
         try:
             reply = await connection.hand_over(claimed.recipient, claimed.content)
@@ -205,38 +205,48 @@ class Sender:
         except RelayAway as error:
             self.circuit.failed(str(error))
             retry_at = self._clock() + timedelta(seconds=self.circuit.pause_left())
-            conclude = partial(
-                results.conclude_relay_away, claim=claimed, why=str(error), retry_at=retry_at, now=self._clock()
-            )
+            why = Reply(0, str(error))
+            result = Result(claim=claimed, reply=why, at=self._clock(), answered=False, retry_at=retry_at)
             still = None
         except AnswerLost as error:
-            conclude = partial(results.conclude_answer_lost, claim=claimed, why=str(error), now=self._clock())
+            result = Result(claim=claimed, reply=Reply(0, str(error)), at=self._clock(), answered=False)
             still = None
         else:
+            result = Result(claim=claimed, reply=reply, at=self._clock())
             if is_about_relay(reply):
                 self.circuit.refused(reply.text)
             else:
                 self.circuit.worked()
-            conclude = partial(results.conclude, claim=claimed, reply=reply, now=self._clock())
         if still is None:
             await connection.close()
-        outcome = await self._write(claimed.message.tenant_id, conclude)
-        MAIL_ATTEMPTS.labels(outcome).inc()
-        log.info("mail_tried", message_id=str(claimed.message.id), outcome=outcome)
+        await self._note(result)
+        MAIL_ATTEMPTS.labels(result.outcome).inc()
+        log.info("mail_tried", message_id=str(claimed.message_id), outcome=result.outcome)
         return still
 
-    async def _write(
-        self, tenant_id: UUID, conclude: Callable[[AsyncSession], Awaitable[results.Outcome]]
-    ) -> results.Outcome:
+    async def _note(self, result: Result) -> None:
         """An answer that was heard is not forgotten because the database is away for a moment."""
         while True:
             try:
-                async with self._database.session(tenant_id) as session:
-                    return await conclude(session)
+                await self._clerk.ask(result.claim.tenant_id, result)
             except (SQLAlchemyError, OSError) as error:
                 if not is_away(error):
                     raise
                 await asyncio.sleep(_DATABASE_PAUSE)
+            else:
+                return
+
+    async def _write(self, session: AsyncSession, requests: Sequence[UUID | Result]) -> list[Claim | None]:
+        """For the clerk: results are written down, ids are claimed."""
+        results = [request for request in requests if isinstance(request, Result)]
+        ids = [request for request in requests if isinstance(request, UUID)]
+        claims: dict[UUID, Claim] = {}
+        if results:
+            await conclude_all(session, results)
+        if ids:
+            claims = await claim_all(session, ids, now=self._clock(), lease=self._lease, house=self._house)
+            failpoint("after_attempt_before_commit")
+        return [claims.get(request) if isinstance(request, UUID) else None for request in requests]
 
     @contextlib.asynccontextmanager
     async def _leased(self, claimed: Claim) -> AsyncIterator[None]:
@@ -245,9 +255,9 @@ class Sender:
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self._lease.total_seconds() / 3)
-                mine = (Message.id == claimed.message.id) & (Message.attempt_id == claimed.attempt_id)
+                mine = (Message.id == claimed.message_id) & (Message.attempt_id == claimed.attempt_id)
                 with contextlib.suppress(SQLAlchemyError, OSError):
-                    async with self._database.session(claimed.message.tenant_id) as session:
+                    async with self._database.session(claimed.tenant_id) as session:
                         await session.execute(
                             update(Message)
                             .where(mine, Message.state == "sending")

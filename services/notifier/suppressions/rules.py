@@ -22,7 +22,7 @@ from libs.common.permissions import Permission
 from libs.common.text import canonical_address
 from libs.common.tokens import Actor
 from services.notifier.bounces.tables import BounceCount
-from services.notifier.messages.moves import move
+from services.notifier.messages.moves import Step, move_all
 from services.notifier.messages.tables import Message
 from services.notifier.suppressions.tables import Suppression
 from services.notifier.tables import tenant_of
@@ -83,8 +83,7 @@ async def take_off(session: AsyncSession, suppression: Suppression, *, by: str) 
         .where(Message.email_canonical == suppression.email_canonical, Message.state == "suppressed")
         .with_for_update()
     )
-    released = [await move(session, message, "queued", due_at=now()) for message in held]
-    return sum(released)
+    return len(await move_all(session, [(message, Step(state="queued", due_at=now())) for message in held]))
 
 
 async def list_suppressions(
