@@ -11,7 +11,7 @@ import structlog
 
 _log = structlog.get_logger()
 _WITHIN = 30.0
-_ERRORS = (OSError, EOFError, TimeoutError)
+_ERRORS = (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError)
 
 
 class ScannerAway(Exception):
@@ -47,49 +47,47 @@ class Scanner:
 
 
 class Scan:
+    """One file. clamd may answer before its end and hang up at once, so its answer is waited for from the beginning."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within: float) -> None:
-        self._reader, self._writer, self._within = reader, writer, within
+        self._writer, self._within = writer, within
+        self._answering = asyncio.create_task(reader.readuntil(b"\0"))
+        self._answering.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._writer.write(b"zINSTREAM\0")
 
     async def feed(self, chunk: bytes) -> None:
         """Raises ScannerAway, TooLargeToScan."""
-        try:
-            async with asyncio.timeout(self._within):
-                self._writer.write(struct.pack("!L", len(chunk)) + chunk)
-                await self._writer.drain()
-        except _ERRORS as error:
-            await self._explain(error)
+        await self._send(struct.pack("!L", len(chunk)) + chunk)
+        if self._answering.done():
+            await self._answer(1)
 
     async def verdict(self) -> str | None:
         """The name of what was found, or None. Raises ScannerAway, TooLargeToScan."""
+        await self._send(struct.pack("!L", 0))
         try:
-            async with asyncio.timeout(self._within):
-                self._writer.write(struct.pack("!L", 0))
-                await self._writer.drain()
-                answer = await self._answer()
-        except _ERRORS as error:
-            raise _away(error) from error
+            return await self._answer(self._within)
         finally:
             self.give_up()
-        return _read(answer)
 
     def give_up(self) -> None:
+        self._answering.cancel()
         self._writer.close()
 
-    async def _explain(self, error: BaseException) -> None:
-        """clamd answers and hangs up when it will not read on."""
+    async def _send(self, said: bytes) -> None:
         try:
-            async with asyncio.timeout(1):
-                answer = await self._answer()
+            async with asyncio.timeout(self._within):
+                self._writer.write(said)
+                await self._writer.drain()
         except _ERRORS:
-            raise _away(error) from error
-        finally:
-            self.give_up()
-        _read(answer)
-        raise _away(error)
+            await self._answer(1)  # it says why it reads no more
 
-    async def _answer(self) -> str:
-        return (await self._reader.readuntil(b"\0")).rstrip(b"\0").decode("utf-8", "replace")
+    async def _answer(self, within: float) -> str | None:
+        try:
+            async with asyncio.timeout(within):
+                answer = (await self._answering).rstrip(b"\0").decode("utf-8", "replace")
+        except _ERRORS as error:
+            raise _away(error) from error
+        return _read(answer)
 
 
 def _read(answer: str) -> str | None:

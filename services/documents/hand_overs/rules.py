@@ -8,6 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
@@ -101,11 +102,13 @@ async def _give(session: AsyncSession, actor: Actor, hand_over: HandOver, succes
 
 
 async def _ask(session: AsyncSession, member: Member, holder: int, count: int) -> None:
-    hand_over = HandOver(tenant_id=member.tenant_id, member_id=member.id, holder=holder, state="asked", version=1)
-    session.add(hand_over)
-    await session.flush()
-    asked = HandOverAsked(member_id=member.id, holder=holder, documents=count)
-    record(session, Actor.system(member.tenant_id), hand_over, asked)
+    """Nothing happens where somebody else asks at this moment."""
+    row = {"tenant_id": member.tenant_id, "member_id": member.id, "holder": holder, "state": "asked", "version": 1}
+    asking = insert(HandOver).values(**row).on_conflict_do_nothing().returning(HandOver)
+    hand_over = await session.scalar(asking)
+    if hand_over is not None:
+        asked = HandOverAsked(member_id=member.id, holder=holder, documents=count)
+        record(session, Actor.system(member.tenant_id), hand_over, asked)
 
 
 async def _settle(

@@ -1,6 +1,7 @@
 """One look at every byte of a file as it passes, on its way in or read back: length, digest, type, harm."""
 
 import hashlib
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -43,7 +44,9 @@ class Inspection:
             await self._feed_scanner(chunk)
 
     async def report(self) -> Report:
-        harm = await self._verdict() if self._scan and not self._unscanned else None
+        harm = None
+        if self._scan is not None and not self._unscanned:
+            harm = await self._asked(self._scan.verdict())
         found = content_type(self._head, self._name)
         is_archive = may_be_archive(self._head, self._tail)
         return Report(self._size, self._digest.digest(), found, is_archive, harm or "", self._unscanned)
@@ -54,19 +57,15 @@ class Inspection:
             self._scan.give_up()
 
     async def _feed_scanner(self, chunk: bytes) -> None:
-        try:
-            if self._scan is None:
-                self._scan = await self._scanner.scan()
-            await self._scan.feed(chunk)
-        except ScannerAway:
-            self._unscanned = "scanner_away"
-        except TooLargeToScan:
-            self._unscanned = "too_large_to_scan"
+        if self._scan is None:
+            self._scan = await self._asked(self._scanner.scan())
+        if self._scan is not None:
+            await self._asked(self._scan.feed(chunk))
 
-    async def _verdict(self) -> str | None:
-        assert self._scan is not None  # noqa: S101 the caller has looked
+    async def _asked[T](self, answer: Awaitable[T]) -> T | None:
+        """None where the scanner fails; then it is not asked again."""
         try:
-            return await self._scan.verdict()
+            return await answer
         except ScannerAway:
             self._unscanned = "scanner_away"
         except TooLargeToScan:
