@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
     """For a stack. Not in pytest's own, which every other run closes to all but us: PostgreSQL gives up root's rights
     and still has to reach its files.
     """
-    with tempfile.TemporaryDirectory(prefix="control-centre-") as name:
+    with tempfile.TemporaryDirectory(prefix="control-centre-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 

@@ -27,6 +27,8 @@ class Operation(msgspec.Struct, frozen=True):
     permission: str | None
     body: Any
     media_type: str | None
+    words: Mapping[str, str]
+    """What the path wants beside ids: a number, a locale, a name of ours."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -40,7 +42,7 @@ class Operation(msgspec.Struct, frozen=True):
             options["data"] = {"member_id": ids["member_id"], "name": "a.txt"}
         elif self.media_type:
             options["content"] = b"text"
-        return visitor.call(self.method, self.path.format_map(_Ids(ids)), **options)
+        return visitor.call(self.method, self.path.format_map(_Ids({**self.words, **ids})), **options)
 
 
 class _Ids(dict[str, str]):
@@ -82,7 +84,18 @@ def _operation(document: Any, method: str, path: str, said: Any) -> Operation:
         if reference:
             [body, *_] = document["components"]["schemas"][reference.rsplit("/", 1)[1]].get("examples", [{}])
     security = schemes[0] if schemes else None
-    return Operation(method.upper(), path, security, said.get("x-permission"), copy.deepcopy(body), media_type)
+    words = {one["name"]: _word(one) for one in said.get("parameters", []) if one["in"] == "path" and _word(one)}
+    return Operation(method.upper(), path, security, said.get("x-permission"), copy.deepcopy(body), media_type, words)
+
+
+def _word(parameter: Any) -> str:
+    """Empty for an id."""
+    schema = parameter["schema"]
+    if schema.get("type") in ("integer", "number"):
+        return "1"
+    if schema.get("enum"):
+        return str(schema["enum"][0])
+    return "" if schema.get("format") == "uuid" or parameter["name"].endswith("_id") else "de"
 
 
 @pytest.fixture(scope="module")
