@@ -438,6 +438,20 @@ async def test_identitys_own_end_of_a_membership_counts_as_revoked(as_: As, acme
     assert (await facts_of(admin, bob))[-2:] == ["membership_ended", "membership_ended"]
 
 
+async def test_the_end_of_an_older_membership_does_not_touch_the_new_one(
+    as_: As, acme: uuid.UUID, answers: Answers
+) -> None:
+    """R-25: revoked, invited again, accepted; then the answer to the revoke arrives."""
+    admin = as_("admin", acme)
+    bob = await tell(admin, await add(admin), "invite")
+    await answers.accept(acme, bob)
+    await tell(admin, bob, "revoke")
+    await answers.accept(acme, await tell(admin, bob, "invite"), epoch=1)
+    await answers(acme, identity.MembershipEnded(member_id=uuid.UUID(bob["id"]), epoch=0, holder=1))
+    assert (await read(admin, bob))["column"] == "active"
+    assert (await facts_of(admin, bob))[-1] == "membership_ended"
+
+
 async def test_the_last_owner_is_restored_when_identity_refuses(
     as_: As, acme: uuid.UUID, answers: Answers, database: Database
 ) -> None:
