@@ -82,7 +82,7 @@ class Bus:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         with contextlib.suppress(*BROKER_ERRORS):
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(2):
                 if self.is_connected:
                     await self._client.flush(timeout=1)  # the last acknowledgements
                 if self._connecting is not None:

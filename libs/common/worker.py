@@ -36,7 +36,7 @@ ADVISORIES = gauge(
     "consumer_advisories", "The broker's own alarms: events out of deliveries, or ended.", "consumer", "kind"
 )
 
-_HANDS = 5.0
+_HANDS = 4.0
 """Seconds to finish what is in hand; then it is cancelled, rolled back and delivered again."""
 _LAST_ROUND = 2.0
 _DEAD_LETTERS = text("SELECT consumer, count(*) AS letters FROM dead_letters WHERE state = 'open' GROUP BY consumer")
@@ -90,9 +90,11 @@ class Worker:
             self._start(f"consume {one.inlet.stream}", one.run, after=self._declared) for one in self._consumers
         ]
         relaying = self._start("relay", self.relay.run, after=self._declared)
-        others = [
+        watching = [
             self._start("check", self._check),
             self._start("measure", self._measure, after=self._declared),
+        ]
+        others = [
             self._start("clear", self._clear),
             *(self._start(f"sweep {sweep.name}", partial(self._sweep, sweep)) for sweep in self.sweeps),
             *(self._start(task.name, partial(task.run, self)) for task in self.tasks),
@@ -103,6 +105,7 @@ class Worker:
             self.stopping.set()
             for consumer in self._consumers:
                 consumer.stop()
+            await _finish(watching, within=0)  # they have nothing in hand, and may be waiting for a broker
             await _finish([*consuming, *others], within=_HANDS)
             self.relay.stop()
             await _finish([relaying], within=_LAST_ROUND)
@@ -213,6 +216,7 @@ async def _first_of(*events: asyncio.Event) -> None:
 async def _finish(tasks: Sequence[asyncio.Task[None]], *, within: float) -> None:
     _, late = await asyncio.wait(tasks, timeout=within)
     for task in late:
-        log.warning("part_cancelled", part=task.get_name())
+        if within:
+            log.warning("part_cancelled", part=task.get_name())
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -70,7 +70,7 @@ class Rig:
 
     async def bus(self, user: str) -> Bus:
         bus = await self.unconnected_bus(user)
-        await bus.connected(10)
+        await bus.connected(60)
         return bus
 
     async def unconnected_bus(self, user: str) -> Bus:

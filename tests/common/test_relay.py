@@ -81,7 +81,7 @@ async def test_several_relays_share_the_work_and_none_does_it_twice(rig: Rig) ->
     for _ in range(4):
         bus = _Counting(rig.nats.urls["members"], rig.sizes)
         await bus.start()
-        await bus.connected()
+        await bus.connected(60)
         await rig.relay(bus=bus, poll=0.01)
     rows = [uuid.uuid4() for _ in range(100)]
     await asyncio.gather(*(write_versions(rig, rows[k::4], 6) for k in range(4)))
@@ -112,7 +112,7 @@ async def test_nothing_is_sent_afterwards_what_was_refused_while_the_broker_was_
             await bus.publish("EV_MEMBERS", subject, b"{}", id=subject, within=0.2)
         await asyncio.sleep(0.01)
     rig.nats.start()
-    await bus.connected(20)
+    await bus.connected(60)
     await asyncio.sleep(0.5)
     assert await rig.length() == 0
 
@@ -215,7 +215,7 @@ async def test_order_survives_a_failure_at_any_place(rig: Rig, delivered: bool) 
                     await rig.write(connection, row_id=row_id, version=version + 10 * k)
         bus = _Unreliable(rig.nats.urls["members"], rig.sizes, k, delivered=delivered)
         await bus.start()
-        await bus.connected()
+        await bus.connected(60)
         relay = await rig.relay(bus=bus)
         await until(lambda: _all_published(rig))
         relay.stop()

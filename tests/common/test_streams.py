@@ -77,7 +77,7 @@ async def test_a_worker_is_not_ready_and_publishes_nothing_until_the_streams_are
     worker.bus.sizes = rig.sizes
     running = asyncio.create_task(worker.run())
     try:
-        await worker.bus.connected()
+        await worker.bus.connected(60)
         await asyncio.sleep(1)
         assert not worker.ready
         assert await rig.length() == 0
