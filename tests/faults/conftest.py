@@ -41,9 +41,10 @@ def visitor(stack: Stack) -> Iterator[Callable[[], Visitor]]:
 
 
 @pytest.fixture(scope="session")
-def world(stack: Stack, visitor: Callable[[], Visitor]) -> World:
+def world(stack: Stack, visitor: Callable[[], Visitor]) -> Iterator[World]:
     operator = Operator.create(stack, "operator@example.org", "a password of an operator")
-    return World(stack, operator, visitor)
+    yield World(stack, operator, visitor)
+    operator.visitor.__exit__()
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,11 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def operator(stack: Stack) -> Operator:
+def operator(stack: Stack) -> Iterator[Operator]:
     address, password = "operator@example.org", secrets.token_urlsafe(16)
-    return Operator.create(stack, address, password)
+    operator = Operator.create(stack, address, password)
+    yield operator
+    operator.visitor.__exit__()
 
 
 @pytest.fixture(scope="session")
