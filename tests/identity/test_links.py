@@ -10,7 +10,9 @@ from sqlalchemy import func, select, text
 
 from libs.common.links import Purpose
 from libs.common.sweeps import sweep_once
+from services.identity.invitations.rules import expire
 from services.identity.invitations.sweeps import deadlines
+from services.identity.invitations.tables import Invitation
 from services.identity.tables import Table
 from tests.identity.conftest import sweeper_of
 from tests.identity.story import CSRF, PASSWORD, World
@@ -104,6 +106,20 @@ async def test_a_sweep_ends_what_has_expired_and_asks_the_row_again(world: World
     assert await world.facts(early) == ["issued"]
     again = await world.invite(late, deadline=datetime.now(UTC) + timedelta(days=1))
     assert (await world.accept(again)).status_code == 200
+
+
+async def test_what_the_sweep_found_may_have_moved_on(world: World) -> None:
+    """An invitation that was renewed or accepted between the look and the deed stays as it is."""
+    acme = await world.tenant()
+    renewed, accepted = world.member(acme), world.member(acme)
+    await world.invite(renewed)
+    await world.accept(await world.invite(accepted))
+    for member in (renewed, accepted):
+        before = await world.facts(member)
+        async with world.doors.database.session(acme.id) as session:
+            query = select(Invitation.id).where(Invitation.member_id == member.id)
+            await expire(session, acme.id, (await session.scalars(query)).one())
+        assert await world.facts(member) == before
 
 
 async def test_a_lapsed_invitation_is_renewed_by_asking_once_and_the_answer_is_always_the_same(world: World) -> None:

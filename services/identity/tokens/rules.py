@@ -25,12 +25,11 @@ from services.identity.sessions.rules import (
     MustChangePassword,
     NoAccessHere,
     digest_of,
-    find_tenant_of,
     get_session,
     require_usable,
 )
 from services.identity.sessions.tables import CookieSession, SessionMembership
-from services.identity.tenants.rules import get_tenant
+from services.identity.tenants.rules import find_tenant_id, get_tenant
 from services.identity.tokens.tables import RefreshFamily, RefreshToken
 
 RETRY = timedelta(seconds=10)
@@ -57,22 +56,16 @@ class AccessToken(msgspec.Struct, frozen=True):
 
 async def token_for_cookie(doors: Doors, secret: str | None, slug: str | None) -> AccessToken:
     """For the tenant of this slug, or the only one that is open. Raises NoAccessHere for one that is not open."""
-    tenant_id = await find_tenant_of(doors, slug) if slug else None
     async with doors.database.session(PLATFORM) as session:
         one = await get_session(session, doors.settings, secret)
-        if slug and tenant_id is None:
-            raise NoAccessHere
-        return await _mint(session, doors, one, tenant_id or await _only_open(session, one))
+        return await _mint(session, doors, one, await _tenant_meant(session, one, slug))
 
 
 async def start_family(doors: Doors, secret: str | None, slug: str | None) -> tuple[AccessToken, str]:
     """A first refresh token, for the same tenant as the access token beside it."""
-    tenant_id = await find_tenant_of(doors, slug) if slug else None
     async with doors.database.session(PLATFORM) as session:
         one = await get_session(session, doors.settings, secret)
-        if slug and tenant_id is None:
-            raise NoAccessHere
-        tenant_id = tenant_id or await _only_open(session, one)
+        tenant_id = await _tenant_meant(session, one, slug)
         access = await _mint(session, doors, one, tenant_id)
         family = RefreshFamily(session_id=one.id, tenant_id=tenant_id, newest=1)
         session.add(family)
@@ -91,7 +84,7 @@ async def refresh(doors: Doors, token: str) -> tuple[AccessToken, str]:
             raise Unauthenticated
         await session.refresh(presented)
         one = await session.get_one(CookieSession, family.session_id)
-        if not await _may_be_used(session, family, presented):
+        if not _may_be_used(family, presented):
             await end_session(session, one)
             _log.warning("refresh_token_reused", session_id=str(one.id), family_id=str(family.id))
             raise RefreshReused
@@ -100,7 +93,7 @@ async def refresh(doors: Doors, token: str) -> tuple[AccessToken, str]:
         return await _mint(session, doors, one, family.tenant_id), successor
 
 
-async def _may_be_used(session: AsyncSession, family: RefreshFamily, presented: RefreshToken) -> bool:
+def _may_be_used(family: RefreshFamily, presented: RefreshToken) -> bool:
     """The newest; or the one before it, for a moment, if its successor has not been used."""
     if presented.place == family.newest:
         return True
@@ -134,7 +127,13 @@ async def _require_alive(doors: Doors, one: CookieSession) -> None:
     one.seen_at = now()
 
 
-async def _only_open(session: AsyncSession, one: CookieSession) -> UUID:
+async def _tenant_meant(session: AsyncSession, one: CookieSession, slug: str | None) -> UUID:
+    """Raises NoAccessHere, SayWhichTenant."""
+    if slug is not None:
+        tenant_id = await find_tenant_id(session, slug)
+        if tenant_id is None:
+            raise NoAccessHere
+        return tenant_id
     query = select(SessionMembership.tenant_id).where(SessionMembership.session_id == one.id).limit(2)
     found = (await session.scalars(query)).all()
     if len(found) != 1:
