@@ -62,9 +62,7 @@ async def test_the_password_must_be_changed_before_anything_else(world: World, a
     assert (await world.sign_in(bob.tenant, bob.login, PASSWORD)).json()["must_change"] is False
 
 
-async def test_changing_it_again_takes_the_current_one_and_ends_other_sessions(
-    world: World, as_: As
-) -> None:
+async def test_changing_it_again_takes_the_current_one_and_ends_other_sessions(world: World, as_: As) -> None:
     bob = await without_email(world)
     await hand_over(as_("counsellor", bob.tenant.id), bob)
     browser, phone = world.browser(), world.browser()
