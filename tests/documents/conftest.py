@@ -1,5 +1,6 @@
 """The application on real PostgreSQL and S3; members as events would have told of them; callers by what they are."""
 
+import io
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -35,10 +36,10 @@ class Caller(msgspec.Struct):
         return await self.client.get(path, **options)
 
     async def upload(self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any) -> Response:
-        """One file in one request, as a browser's form sends it."""
+        """One file in one request, as a browser's form sends it: in many small pieces."""
         key = {"Idempotency-Key": fields.pop("key")} if "key" in fields else {}
         data = {"member_id": str(about), **fields}
-        return await self.client.post(DOCUMENTS, data=data, files={"file": (name, body)}, headers=key)
+        return await self.client.post(DOCUMENTS, data=data, files={"file": (name, io.BytesIO(body))}, headers=key)
 
     async def file(
         self, about: uuid.UUID, body: bytes = PDF, name: str = "bericht.pdf", **fields: Any

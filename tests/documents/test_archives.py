@@ -45,6 +45,12 @@ def _unknown_first(body: bytes) -> bytes:
     return body[: start + 10] + struct.pack("<H", 97) + body[start + 12 :]
 
 
+def _damaged_first(body: bytes) -> bytes:
+    """The same zip, whose first entry is nowhere."""
+    start = body.index(b"PK\x01\x02")
+    return body[: start + 42] + struct.pack("<L", 2**31) + body[start + 46 :]
+
+
 def _overlapping() -> bytes:
     body = _zip({"a": _NOISE, "b": b"y"})
     second = body.rindex(b"PK\x01\x02")
@@ -74,6 +80,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "too many files": lambda: _zip({str(n): b"" for n in range(60)}),
     "too deep": lambda: _nested(4),
     "overlapping": _overlapping,
+    "a damaged entry first": lambda: _damaged_first(_zip({"a": b"x", "b": _NULLS})),
     "an unknown way of packing first": lambda: _unknown_first(_zip({"a": b"x", "b": _NULLS})),
     "an unknown way of packing that says its size": lambda: _unknown_first(_zip({"a": _NULLS})),
     "a large archive within": lambda: _zip({"a.zip": _zip({"a": _NOISE * 500}, 0)}, 0),

@@ -3,12 +3,14 @@
 import itertools
 import random
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pytest
+from httpx import Response
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,7 +29,7 @@ from services.documents.people.tables import GroupMember, Member
 from services.documents.uploads.tables import Upload
 from services.documents.work import work_once
 from services.documents.worker import HANDLERS
-from tests.documents.conftest import UPLOADS, As, Known
+from tests.documents.conftest import UPLOADS, As, Caller, Known
 
 HAND_OVERS = "/documents/v1/hand-overs"
 
@@ -301,32 +303,40 @@ async def test_an_erased_member_does_not_come_back(
         assert (await as_("counsellor").upload(member)).status_code == 410
 
 
-async def test_an_upload_that_runs_while_its_member_is_erased_is_no_document(
-    as_: As, bob: uuid.UUID, tell: Tell, acme: uuid.UUID, edges: Edges, worker: Callable[[], Awaitable[None]]
-) -> None:
-    """B-25"""
-    import asyncio
-    from collections.abc import AsyncIterator
-    from hashlib import sha256
-
-    carla, body, go_on, begun = as_("counsellor"), b"x" * 1000, asyncio.Event(), asyncio.Event()
-    announced = {"member_id": str(bob), "name": "x", "size": len(body), "sha256": sha256(body).hexdigest()}
+async def _while_uploading(carla: Caller, about: uuid.UUID, happens: Callable[[], Awaitable[object]]) -> Response:
+    """The answer to an upload in whose middle something happens."""
+    body = b"x" * 1000
+    announced = {"member_id": str(about), "name": "x", "size": len(body), "sha256": sha256(body).hexdigest()}
     upload = (await carla.client.post(UPLOADS, json=announced)).json()
 
     async def slow() -> AsyncIterator[bytes]:
         yield body[:500]
-        begun.set()
-        await go_on.wait()
+        await happens()
         yield body[500:]
 
-    sending = asyncio.create_task(carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=slow()))
-    await begun.wait()
-    await tell(MemberErasing(certificate_id=uuid.uuid4()), bob, 5)
-    go_on.set()
-    answer = await sending
+    return await carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=slow())
+
+
+async def test_an_upload_that_runs_while_its_member_is_erased_is_no_document(
+    as_: As, bob: uuid.UUID, tell: Tell, acme: uuid.UUID, edges: Edges, worker: Callable[[], Awaitable[None]]
+) -> None:
+    """B-25"""
+    erasing = MemberErasing(certificate_id=uuid.uuid4())
+    answer = await _while_uploading(as_("counsellor"), bob, lambda: tell(erasing, bob, 5))
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_superseded")
     await worker()
     assert [found async for found in edges.store.objects(f"{acme}/")] == []
+
+
+async def test_an_upload_that_ends_after_its_uploader_has_left_is_asked_for(
+    as_: As, bob: uuid.UUID, tell: Tell
+) -> None:
+    """C-82: nothing is left behind unseen, though nobody had anything to hand over when she left."""
+    carla = as_("counsellor")
+    await tell(activated(carla.id), carla.id, 1)
+    answer = await _while_uploading(carla, bob, lambda: tell(ended(carla.id), carla.id, 2))
+    assert answer.status_code == 201
+    assert [one["member_id"] for one in await _open(as_)] == [str(carla.id)]
 
 
 async def test_what_becomes_of_files_in_each_state(as_: As, bob: uuid.UUID, tell: Tell) -> None:

@@ -54,6 +54,11 @@ async def _send_parts(caller: Caller, upload: dict[str, Any], body: bytes, *numb
             assert sent.status_code == 200, sent.text
 
 
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), 100_000):
+        yield body[at : at + 100_000]
+
+
 async def _objects(edges: Edges, tenant: uuid.UUID) -> int:
     return len([found async for found in edges.store.objects(f"{tenant}/")])
 
@@ -95,7 +100,7 @@ async def test_an_announced_file_is_sent_raw(as_: As, bob: uuid.UUID) -> None:
     upload = await _announce(carla, bob, BIG)
     assert await carla.names() == []
     for _ in range(2):
-        sent = await carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=BIG)
+        sent = await carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=_pieces(BIG))
         assert (sent.status_code, sent.json()["document"]["id"]) == (201, upload["id"])
     assert await _content(carla, upload["id"]) == BIG
     other = await carla.client.put(f"{UPLOADS}/{upload['id']}/content", content=b"other")

@@ -16,7 +16,6 @@ from services.documents.documents.schemas import DocumentEdit, DocumentOut, Hist
 from services.documents.documents.search import Filter
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 @get("/", permission=AUTHENTICATED, responses=problems(Malformed))
@@ -24,10 +23,10 @@ async def list_documents(
     session: Session,
     actor: CurrentActor,
     member_id: FromQuery[UUID | None] = None,
-    type: FromQuery[Word | None] = None,
+    type: FromQuery[str | None] = None,
     kind: FromQuery[Kind | None] = None,
-    tag: FromQuery[Word | None] = None,
-    text: FromQuery[Word | None] = None,
+    tag: FromQuery[str | None] = None,
+    text: FromQuery[str | None] = None,
     bin: FromQuery[bool] = False,
     cursor: FromQuery[str | None] = None,
     limit: Limit = 50,

@@ -13,7 +13,6 @@ from libs.common.db import now
 from libs.common.errors import NotFound
 from libs.common.revocation import Revocations
 from libs.common.tokens import Actor
-from services.documents.documents.routes import Word
 from services.documents.documents.schemas import Kind
 from services.documents.documents.search import Filter
 from services.documents.downloads import rules
@@ -86,10 +85,10 @@ async def download_all(
     actor: CurrentActor,
     edges: FileEdges,
     member_id: FromQuery[UUID | None] = None,
-    type: FromQuery[Word | None] = None,
+    type: FromQuery[str | None] = None,
     kind: FromQuery[Kind | None] = None,
-    tag: FromQuery[Word | None] = None,
-    text: FromQuery[Word | None] = None,
+    tag: FromQuery[str | None] = None,
+    text: FromQuery[str | None] = None,
 ) -> Stream:
     """The documents of a list (the same filters) as one zip, with the SHA-256 of each in its last entry."""
     wanted = Filter(member_id=member_id, type=type, kind=kind, tag=tag, text=text)

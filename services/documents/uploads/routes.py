@@ -91,7 +91,7 @@ async def announce_upload(
 
 @get("/", permission=AUTHENTICATED, responses=problems(Malformed))
 async def list_uploads(
-    session: Session, actor: CurrentActor, cursor: FromQuery[str | None] = None, limit: FromQuery[Limit] = 50
+    session: Session, actor: CurrentActor, cursor: FromQuery[str | None] = None, limit: Limit = 50
 ) -> Page[UploadOut]:
     """Mine, newest first: those under way, and those of the last day."""
     before = decode_cursor("uploads", cursor, UUID)[0] if cursor else None
