@@ -34,6 +34,9 @@ _OURS = frozenset({"level", "timestamp", "service", "trace_id", "request_id", "m
 # Libraries that tell more at INFO than anybody wants, or that log requests (ours are logged by request_context).
 _QUIET = ("httpx", "httpcore", "nats", "botocore", "boto3", "urllib3", "sqlalchemy.engine", "asyncio", "aiosmtplib")
 
+# Set up handlers of their own as soon as something of theirs is made.
+_WILFUL = ("litestar", "_granian")
+
 
 def configure(service: str, level: str = "info", json: bool | None = None) -> None:
     """Set up this process's logs, once, before anything is logged. json: None means unless stderr is a terminal."""
@@ -53,6 +56,9 @@ def configure(service: str, level: str = "info", json: bool | None = None) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+    for name in _WILFUL:
+        logger = logging.getLogger(name)
+        logger.handlers[:], logger.propagate = [], True
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
     logging.captureWarnings(True)

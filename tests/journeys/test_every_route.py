@@ -5,6 +5,7 @@ other kind, and with the ids of another tenant. A route that is added is swept w
 import copy
 import uuid
 from collections.abc import Iterator, Mapping
+from string import Formatter
 from typing import Any
 
 import httpx
@@ -32,6 +33,11 @@ class Operation(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def names_something(self) -> bool:
+        """A thing of some tenant's, by its id: not only a number, a locale or a kind, which every tenant has."""
+        return {name for _, name, _, _ in Formatter().parse(self.path) if name} > set(self.words)
 
     def call(self, visitor: Visitor, ids: Mapping[str, str]) -> httpx.Response:
         options: dict[str, Any] = {"headers": {"If-Match": '"1"'}}
@@ -202,7 +208,7 @@ def test_the_other_tenants_ids_are_like_ids_that_never_were(
     _, admin = world.bring_in(globex, "admin", roles=["admin"])
     _, counsellor = world.bring_in(globex, "counsellor", permission_groups=["counsellor"])
     for operation in operations:
-        if operation.security != "bearer" or "{" not in operation.path:
+        if operation.security != "bearer" or not operation.names_something:
             continue
         for stranger in (globex.owner, admin, counsellor):
             answer = operation.call(stranger, ids)

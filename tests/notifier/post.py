@@ -57,6 +57,10 @@ class Catcher:
     def behave(self, *rules: Mapping[str, Any]) -> None:
         self._call("PUT", "/api/behaviour", list(rules))
 
+    def still_to_do(self) -> list[dict[str, Any]]:
+        """The rules that wait for a mail; one that has been used up is gone."""
+        return list(self._call("GET", "/api/behaviour"))
+
     def messages(self, to: str) -> list[dict[str, Any]]:
         """Oldest first."""
         found: list[dict[str, Any]] = self._call("GET", f"/api/messages?to={to}")

@@ -287,8 +287,9 @@ async def test_what_a_dead_worker_had_in_hand_is_sent_once_more_and_flagged(post
     post.catcher.behave({"action": "stall", "to": bob.email, "seconds": 30, "count": 1})
     dying = asyncio.create_task(post.sender.send_due())
     async with asyncio.timeout(10):
-        while (await post.message(bob)).state != "sending":  # noqa: ASYNC110
+        while post.catcher.still_to_do():  # noqa: ASYNC110 until it stalls
             await asyncio.sleep(0.02)
+    assert (await post.message(bob)).state == "sending"
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     await post.make_due(await post.message(bob))  # the lease runs out

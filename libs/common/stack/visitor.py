@@ -55,13 +55,15 @@ class Page:
 
 
 class Visitor:
-    """One human with her own cookies; `token` once she has one."""
+    """One human with her own cookies; `token` once she has one, exchanged by itself before it is over."""
 
     def __init__(self, gateway: str, mail: str = "", *, timeout: float = 30) -> None:
         self.gateway, self.mail = gateway.rstrip("/"), mail.rstrip("/")
         self.cookies: dict[str, str] = {}
         self._elsewhere: dict[str, dict[str, str]] = {}  # cookies of other places, by host and port
         self.token = ""
+        self._more: Callable[[], Any] | None = None
+        self._stale_at = 0.0
         self._http = httpx.Client(timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -75,6 +77,8 @@ class Visitor:
     def call(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> httpx.Response:
+        if self._more and self.token and time.monotonic() > self._stale_at:
+            self._renew()
         bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return self._send(method, self.gateway + path, headers={**bearer, **(headers or {})}, **options)
 
@@ -93,15 +97,15 @@ class Visitor:
 
     def sign_in(self, slug: str | None, login: str, password: str) -> Self:
         """A session and a token for it. Raises RuntimeError where that is refused."""
-        self.token = ""
+        self.token, self._more = "", None
         self.ask("POST", "/identity/v1/sessions", {"slug": slug, "login": login, "password": password})
         return self.take_token(slug)
 
     def take_token(self, slug: str | None = None) -> Self:
         same_origin = {"Origin": self.gateway, "X-CSRF": "1"}
+        self._more = None
         answer = self.ask("POST", "/identity/v1/token", {"slug": slug} if slug else {}, headers=same_origin)
-        self.token = answer["access_token"]
-        return self
+        return self._keep(answer, lambda: self.take_token(slug))
 
     def sign_in_as_operator(self, address: str, password: str, totp: str, new_password: str | None = None) -> Self:
         import pyotp
@@ -109,7 +113,25 @@ class Visitor:
         said = {"address": address, "password": password, "totp": pyotp.TOTP(totp).now()}
         if new_password:
             said["new_password"] = new_password
-        self.token = self.ask("POST", "/identity/v1/operator/sessions", said)["access_token"]
+        return self._take_operators_token("sessions", said)
+
+    def _take_operators_token(self, place: str, said: Any) -> Self:
+        self._more = None
+        answer = self.ask("POST", f"/identity/v1/operator/{place}", said)
+        return self._keep(answer, lambda: self._take_operators_token("token", {"session": answer["session"]}))
+
+    def _renew(self) -> None:
+        """Where that is refused or the service is away, the old token is shown, and answered as it deserves."""
+        more = self._more
+        try:
+            more() if more else None
+        except RuntimeError:
+            self._more, self._stale_at = more, time.monotonic() + 5
+
+    def _keep(self, answer: Any, more: Callable[[], Any]) -> Self:
+        """The token, and how to get the next one when it is nearly over."""
+        self.token, self._more = answer["access_token"], more
+        self._stale_at = time.monotonic() + answer["expires_in"] - 60
         return self
 
     # Pages

@@ -3,13 +3,14 @@ from litestar.params import JSONBody
 
 from libs.common.app import CurrentActor, problems
 from libs.common.auth import AUTHENTICATED, PUBLIC
-from libs.common.errors import TooMany, Unauthenticated
+from libs.common.errors import Unauthenticated
 from libs.common.passwords import PasswordRefused
 from services.identity import web
 from services.identity.operators import rules
 from services.identity.operators.rules import OperatorMustChangePassword
 from services.identity.operators.schemas import OperatorSignInIn, OperatorTokenIn, OperatorTokenOut
 from services.identity.sessions.sign_in import SignInRefused
+from services.identity.throttling.rules import TooManyTries
 from services.identity.web import CrossSite, TheBrowser, TheDoors
 
 
@@ -18,7 +19,7 @@ from services.identity.web import CrossSite, TheBrowser, TheDoors
     permission=PUBLIC,
     guards=[web.require_own_page],
     summary="Sign in as an operator: password and one-time code",
-    responses=problems(SignInRefused, OperatorMustChangePassword, PasswordRefused, TooMany, CrossSite),
+    responses=problems(SignInRefused, OperatorMustChangePassword, PasswordRefused, TooManyTries, CrossSite),
 )
 async def create_session(doors: TheDoors, browser: TheBrowser, data: JSONBody[OperatorSignInIn]) -> OperatorTokenOut:
     token, secret = await rules.sign_in(

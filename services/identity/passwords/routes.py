@@ -3,7 +3,7 @@ from litestar.params import JSONBody
 
 from libs.common.app import problems
 from libs.common.auth import PUBLIC
-from libs.common.errors import NotFound, TooMany, Unauthenticated
+from libs.common.errors import NotFound, Unauthenticated
 from libs.common.links import LinkForAnother, LinkNotValid, LinkUnreadable
 from libs.common.passwords import PasswordRefused
 from services.identity import web
@@ -12,6 +12,7 @@ from services.identity.passwords.asked import forgot
 from services.identity.passwords.resets import ResetExpired, ResetUsed
 from services.identity.passwords.rules import WrongPassword
 from services.identity.passwords.schemas import ChangeIn, ForgotIn, ResetIn
+from services.identity.throttling.rules import TooManyTries
 from services.identity.web import CrossSite, TheBrowser, TheDoors, TheSecret
 
 
@@ -21,7 +22,7 @@ from services.identity.web import CrossSite, TheBrowser, TheDoors, TheSecret
     guards=[web.require_own_page],
     status_code=204,
     summary="Forgot password: the same answer for everybody",
-    responses=problems(NotFound, TooMany, CrossSite),
+    responses=problems(NotFound, TooManyTries, CrossSite),
 )
 async def ask_reset(doors: TheDoors, browser: TheBrowser, data: JSONBody[ForgotIn]) -> None:
     await forgot(doors, browser, slug=data.slug, typed=data.login)
@@ -47,7 +48,7 @@ async def redeem_reset(doors: TheDoors, data: JSONBody[ResetIn]) -> None:
     guards=[web.require_csrf_header],
     status_code=204,
     summary="Change one's own password; all other sessions end",
-    responses=problems(Unauthenticated, WrongPassword, PasswordRefused, TooMany, CrossSite),
+    responses=problems(Unauthenticated, WrongPassword, PasswordRefused, TooManyTries, CrossSite),
 )
 async def change_password(doors: TheDoors, browser: TheBrowser, secret: TheSecret, data: JSONBody[ChangeIn]) -> None:
     await rules.change_password(doors, browser, secret=secret, current=data.current, new=data.new)

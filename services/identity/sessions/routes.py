@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.app import CurrentActor, Session, problems
 from libs.common.auth import AUTHENTICATED, PUBLIC
 from libs.common.db import PLATFORM
-from libs.common.errors import NotFound, TooMany, Unauthenticated
+from libs.common.errors import NotFound, Unauthenticated
 from libs.common.tokens import Actor
 from services.identity import web
 from services.identity.doors import Doors
@@ -16,6 +16,7 @@ from services.identity.sessions.rules import AccessBarred, NoAccessHere, TenantC
 from services.identity.sessions.schemas import ChoiceOut, OpenIn, SessionOut, SessionsOut, SignedInOut, SignInIn
 from services.identity.sessions.sign_in import CredentialExpired, SignInRefused, sign_in
 from services.identity.sessions.tables import CookieSession
+from services.identity.throttling.rules import TooManyTries
 from services.identity.web import SESSION, CrossSite, TheBrowser, TheDoors, TheSecret, cookie
 
 _BARRED = (AccessBarred, NoAccessHere, TenantClosed, CrossSite)
@@ -26,7 +27,7 @@ _BARRED = (AccessBarred, NoAccessHere, TenantClosed, CrossSite)
     permission=PUBLIC,
     guards=[web.require_own_page],
     summary="Sign in; sets the session cookie",
-    responses=problems(SignInRefused, *_BARRED, CredentialExpired, NotFound, TooMany),
+    responses=problems(SignInRefused, *_BARRED, CredentialExpired, NotFound, TooManyTries),
 )
 async def create_session(
     doors: TheDoors, browser: TheBrowser, secret: TheSecret, data: JSONBody[SignInIn]
