@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.text import plain_name
-from services.notifier.messages.compose import Draft, compose
+from services.notifier.messages.compose import Draft, compose, deliverable
 from services.notifier.templates import dates, language, layout
 from services.notifier.templates.catalog import KINDS, Source, sample, shipped
 from services.notifier.templates.language import Kind, TemplateInvalid
@@ -206,6 +206,34 @@ def test_no_input_adds_a_header(subject: str, name: str, text: str) -> None:
     assert all(ord(byte) < 128 for byte in raw.decode("latin-1") if byte not in "\r\n")
 
 
+@settings(max_examples=100)
+@given(text=st.text(max_size=400), html=st.text(max_size=400))
+def test_what_was_put_in_comes_out_of_a_mail_program(text: str, html: str) -> None:
+    """Both parts are read back by the standard library as they were, boundaries and lines of dots included."""
+    texts = [one.encode(errors="replace").decode().replace("\r", "") for one in (text, html)]
+    draft = Draft(
+        message_id=uuid.uuid4(),
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        sender="post@mail.example.org",
+        sender_name="Nord",
+        reply_to="hallo@nord.example",
+        recipient="kim@example.org",
+        locale="de",
+        subject="Grüße",
+        text=texts[0] + "\n--=_alternative--\n.\n",
+        html=texts[1],
+        logo=("image/png", b"\x89PNG" * 50),
+    )
+    mail = message_from_bytes(compose(draft), policy=default)
+    plain, html_part, picture = [part for part in mail.walk() if not part.is_multipart()]
+    assert not mail.defects
+    assert plain.get_content().replace("\r\n", "\n").rstrip("\n") == draft.text.rstrip("\n")
+    assert html_part.get_content().replace("\r\n", "\n").rstrip("\n") == draft.html.rstrip("\n")
+    assert (picture.get_content(), picture["Content-ID"]) == (b"\x89PNG" * 50, "<logo>")
+    assert max(len(line) for line in compose(draft).split(b"\r\n")) <= 998
+    assert (mail["Subject"], mail["Reply-To"]) == ("Grüße", "hallo@nord.example")
+
+
 def test_a_mail_to_an_address_beyond_ascii_names_its_domain_in_ascii() -> None:
     raw = compose(
         Draft(
@@ -214,7 +242,7 @@ def test_a_mail_to_an_address_beyond_ascii_names_its_domain_in_ascii() -> None:
             sender="post@mail.example.org",
             sender_name="Nord",
             reply_to=None,
-            recipient="kim@bücher.example",
+            recipient=deliverable("kim@bücher.example", "kim@xn--bcher-kva.example"),
             locale="de",
             subject="Grüße",
             text="ä",

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note
 from libs.common.errors import NotFound, Outdated, Unprocessable
-from libs.common.text import canonical_address, plain_name
+from libs.common.text import AddressMalformed, canonical_address, plain_name
 from libs.common.tokens import Actor
 from services.notifier.address_book.matrix import FIXED, Overrides
 from services.notifier.mail_settings.tables import Logo, MailSettings
@@ -50,7 +50,7 @@ async def edit_settings(
     if (name := changed.get("sender_name")) and plain_name(name) != name:
         raise SenderNameNotPlain
     if changed.get("reply_to"):
-        canonical_address(changed["reply_to"])
+        changed = {**changed, "reply_to": _in_ascii(changed["reply_to"])}
     _require_free_cells(changed.get("matrix", {}))
     for field, value in changed.items():
         setattr(settings, field, value)
@@ -107,6 +107,14 @@ async def _save(
     await session.flush()
     note(session, actor, settings, f"notifier.settings.{what}", **details)
     return settings
+
+
+def _in_ascii(email: str) -> str:
+    """As it may stand in a header that every server understands. Raises AddressMalformed."""
+    local, domain = email.strip().rpartition("@")[0], canonical_address(email).rpartition("@")[2]
+    if not local.isascii():
+        raise AddressMalformed(field="reply_to")
+    return f"{local}@{domain}"
 
 
 def _require_free_cells(matrix: Overrides) -> None:

@@ -4,7 +4,7 @@ from jinja2.exceptions import TemplateError
 
 from services.notifier.mail_settings.brand import brand
 from services.notifier.mail_settings.rules import sender_name_of
-from services.notifier.messages.compose import Draft
+from services.notifier.messages.compose import Draft, deliverable
 from services.notifier.messages.facts import Held
 from services.notifier.messages.house import House
 from services.notifier.messages.tables import Body, Message
@@ -48,16 +48,17 @@ def write_body(held: Held, source: Source, house: House) -> Body:
 
 def draft_of(message: Message, body: Body, logo: tuple[str, bytes] | None, house: House) -> Draft:
     """With the link's code in its place: from here on it must not be written down."""
+    code = house.code(message)
     return Draft(
         message_id=message.id,
         created_at=message.created_at,
         sender=house.mail_from,
         sender_name=body.sender_name,
         reply_to=body.reply_to,
-        recipient=message.email,
+        recipient=deliverable(message.email, message.email_canonical),
         locale=message.locale,
         subject=body.subject,
-        text=house.fill(message, body.text),
-        html=house.fill(message, body.html),
+        text=body.text.replace(layout.CODE, code),
+        html=body.html.replace(layout.CODE, code),
         logo=logo,
     )

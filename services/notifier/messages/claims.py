@@ -17,7 +17,7 @@ from services.notifier.limits import rules as limits
 from services.notifier.mail_settings.tables import Logo
 from services.notifier.messages import gates
 from services.notifier.messages.bodies import NotRendered, draft_of, write_body
-from services.notifier.messages.compose import compose, deliverable
+from services.notifier.messages.compose import compose
 from services.notifier.messages.facts import Held, hold_due
 from services.notifier.messages.house import House
 from services.notifier.messages.moves import Step, move_all
@@ -28,6 +28,8 @@ from services.notifier.templates.catalog import KINDS
 from services.notifier.templates.published import published_sources
 
 log = structlog.get_logger()
+
+_BODY = ("tenant_id", "message_id", "sender_name", "reply_to", "subject", "text", "html", "logo_id")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class _Ready(msgspec.Struct, frozen=True):
     """version: of the template, where the body was written just now."""
 
     held: Held
+    recipient: str
     content: bytes
     new_body: Body | None
     version: str | None
@@ -122,12 +125,13 @@ async def _write(session: AsyncSession, open_: Sequence[Held], house: House) -> 
             new = write_body(one, source, house) if one.body is None and source else None
             body = one.body or new
             assert body is not None  # noqa: S101 one of the two
-            content = compose(draft_of(one.message, body, logos.get(body.logo_id), house))
+            draft = draft_of(one.message, body, logos.get(body.logo_id), house)
+            content = compose(draft)
         except (NotRendered, ValueError, TypeError) as error:
             log.exception("mail_not_composed", message_id=str(one.message.id), exc_info=error)
             spoilt.append(one)
         else:
-            ready.append(_Ready(one, content, new, source.version if new and source else None))
+            ready.append(_Ready(one, draft.recipient, content, new, source.version if new and source else None))
     return ready, spoilt
 
 
@@ -136,7 +140,8 @@ async def _begin(
 ) -> dict[UUID, Claim]:
     if not ready:
         return {}
-    session.add_all([one.new_body for one in ready if one.new_body])
+    if bodies := [one.new_body for one in ready if one.new_body]:
+        await session.execute(insert(Body), [{name: getattr(body, name) for name in _BODY} for body in bodies])
     attempts = [
         {
             "tenant_id": tenant_of(session),
@@ -170,7 +175,7 @@ async def _begin(
             message_id=one.held.message.id,
             attempt_id=attempt_ids[one.held.message.id],
             started_at=now,
-            recipient=deliverable(one.held.message.email),
+            recipient=one.recipient,
             content=one.content,
         )
         for one in ready

@@ -22,7 +22,7 @@ _MOST = 50  # requests in one transaction
 class Clerk[Q, A]:
     """handle: gives an answer for each request, in their order; called within a transaction of their tenant."""
 
-    def __init__(self, database: Database, handle: Handle[Q, A], *, hands: int = 2) -> None:
+    def __init__(self, database: Database, handle: Handle[Q, A], *, hands: int = 1) -> None:
         self._database, self._handle, self._hands = database, handle, hands
         self._waiting: dict[UUID, list[tuple[Q, asyncio.Future[A]]]] = {}
         self._woken = asyncio.Event()
@@ -50,7 +50,8 @@ class Clerk[Q, A]:
             if not self._waiting:
                 self._woken.clear()
                 continue
-            tenant_id, waiting = self._waiting.popitem()
+            tenant_id = next(iter(self._waiting))  # who has waited longest
+            waiting = self._waiting.pop(tenant_id)
             if len(waiting) > _MOST:
                 self._waiting[tenant_id] = waiting[_MOST:]
             await self._do(tenant_id, waiting[:_MOST])

@@ -1,20 +1,21 @@
 """From a stored body to the bytes of a mail (RFC 5322), by EmailMessage and Address only: no header is ever pasted."""
 
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from libs.common.text import canonical_address
 from services.notifier.mail_settings.brand import LOGO
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """recipient: as it is stored. logo: type and data of a picture that the HTML names as cid:logo."""
+    """recipient: as it is said to servers (deliverable). logo: type and data of a picture that the HTML names."""
 
     message_id: UUID
     created_at: datetime
@@ -34,19 +35,29 @@ def mail_id(message_id: UUID, sender: str) -> str:
     return f"<{message_id}@{sender.rpartition('@')[2]}>"
 
 
-def deliverable(email: str) -> str:
+def deliverable(email: str, canonical: str) -> str:
     """The stored address with its domain in ASCII: what is said to servers."""
-    return f"{email.rpartition('@')[0]}@{canonical_address(email).rpartition('@')[2]}"
+    return f"{email.rpartition('@')[0]}@{canonical.rpartition('@')[2]}"
+
+
+class _Headers(HeaderRegistry):
+    """The standard library's makes a class for each header of each mail; these are made once."""
+
+    @cache  # noqa: B019 one registry, a dozen names
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)
+
+
+_HEADERS = _Headers()
 
 
 def compose(draft: Draft) -> bytes:
-    recipient = deliverable(draft.recipient)
-    policy = SMTP if recipient.isascii() else SMTPUTF8
-    mail = EmailMessage(policy=policy.clone(cte_type="7bit"))  # not every server takes eight bits
+    policy = (SMTP if draft.recipient.isascii() else SMTPUTF8).clone(header_factory=_HEADERS, cte_type="7bit")
+    mail = EmailMessage(policy=policy)  # not every server takes eight bits
     mail["From"] = Address(draft.sender_name, addr_spec=draft.sender)
-    mail["To"] = Address(addr_spec=recipient)
+    mail["To"] = Address(addr_spec=draft.recipient)
     if draft.reply_to:
-        mail["Reply-To"] = Address(addr_spec=deliverable(draft.reply_to))
+        mail["Reply-To"] = Address(addr_spec=draft.reply_to)
     mail["Subject"] = draft.subject
     mail["Date"] = format_datetime(draft.created_at)
     mail["Message-ID"] = mail_id(draft.message_id, draft.sender)

@@ -19,11 +19,11 @@ class House(msgspec.Struct, frozen=True):
         """The mail's link as it is stored: with CODE in place of the code."""
         return f"{self.public_url.rstrip('/')}/{message.link_path}/{CODE}" if message.link_path else None
 
-    def fill(self, message: Message, text: str) -> str:
-        """The text with the link's code, derived anew: it stands nowhere but in the mail itself (R-07)."""
+    def code(self, message: Message) -> str:
+        """Derived anew: it stands nowhere but in the mail itself (R-07). Empty where there is no link."""
         if message.link_id is None or message.link_purpose is None:
-            return text
-        code = self.links.make_code(
+            return ""
+        return self.links.make_code(
             Purpose(message.link_purpose),
             tenant_id=message.tenant_id,
             id=message.link_id,
@@ -31,4 +31,3 @@ class House(msgspec.Struct, frozen=True):
             address=message.email,
             deadline=message.link_deadline,
         )
-        return text.replace(CODE, code)

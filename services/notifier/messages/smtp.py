@@ -9,6 +9,7 @@ Every answer about the mail itself, good or bad, is returned as a Reply.
 import asyncio
 import contextlib
 import ssl
+from functools import cache
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
@@ -41,9 +42,6 @@ class Relay(msgspec.Struct, frozen=True):
         """Raises RelayAway: no answer, a certificate that is not its own, credentials that it does not take."""
         address = urlsplit(self.url)
         starttls = parse_qs(address.query).get("starttls", ["auto"])[0]
-        context = ssl.create_default_context()
-        if self.ca_file:
-            context.load_verify_locations(self.ca_file)
         client = aiosmtplib.SMTP(
             hostname=address.hostname or "localhost",
             port=address.port or (465 if address.scheme == "smtps" else 587),
@@ -51,7 +49,7 @@ class Relay(msgspec.Struct, frozen=True):
             password=unquote(address.password) if address.password else None,
             use_tls=address.scheme == "smtps",
             start_tls={"require": True, "no": False}.get(starttls),
-            tls_context=context,
+            tls_context=_tls(self.ca_file),
             timeout=self.seconds,
         )
         try:
@@ -60,6 +58,15 @@ class Relay(msgspec.Struct, frozen=True):
             client.close()
             raise RelayAway(_why(error)) from error
         return Connection(client, self.data_seconds)
+
+
+@cache
+def _tls(ca_file: str) -> ssl.SSLContext:
+    """Reading the system's certificates takes a tenth of a second: once."""
+    context = ssl.create_default_context()
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 class Connection:
