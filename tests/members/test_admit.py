@@ -39,11 +39,51 @@ async def test_a_name_from_outside_is_made_harmless(acme: uuid.UUID, database: D
     assert (await ok(as_("admin", acme).get(f"{MEMBERS}/{told.member_id}")))["display_name"] == "Click now"
 
 
-async def test_without_a_seat_nothing_is_changed(as_: As, database: Database) -> None:
-    """R-08"""
+async def test_without_a_seat_nothing_is_changed_and_staff_are_told(as_: As, database: Database) -> None:
+    """R-08: one task, however many ask and however often; it is settled when somebody gets in."""
+    tenant = await make_tenant(database, seats=2)
+    admin = as_("admin", tenant)
+    seated = await tell(admin, await add(admin), "invite")
+    for key, email in (("k1", "eve@example.org"), ("k1", "eve@example.org"), ("k2", "fay@example.org")):
+        assert await admit(database, asked(tenant, email, key)) == NoSeat()
+    assert len((await ok(admin.get(MEMBERS)))["items"]) == 2
+    [task] = (await ok(admin.get("/members/v1/tasks")))["items"]
+    told = (task["kind"], task["member_id"], task["display_name"], task["masked_address"])
+    assert told == ("seat_missing", None, None, "e…@example.org")
+    await ok(as_("member", tenant).get("/members/v1/tasks"), 403)
+    await tell(admin, seated, "revoke")
+    assert isinstance(await admit(database, asked(tenant, "fay@example.org", "k2")), Admitted)
+    assert (await ok(admin.get("/members/v1/tasks")))["items"] == []
+
+
+async def test_a_task_that_was_closed_by_hand_is_opened_again_by_the_next_who_asks(
+    as_: As, database: Database, globex: uuid.UUID
+) -> None:
     tenant = await make_tenant(database, seats=1)
+    admin = as_("admin", tenant)
     assert await admit(database, asked(tenant)) == NoSeat()
-    assert len((await ok(as_("admin", tenant).get(MEMBERS)))["items"]) == 1
+    [task] = (await ok(admin.get("/members/v1/tasks")))["items"]
+    await ok(as_("admin", globex).post(f"/members/v1/tasks/{task['id']}/close"), 404)
+    await ok(admin.post(f"/members/v1/tasks/{task['id']}/close"), 204)
+    assert (await ok(admin.get("/members/v1/tasks")))["items"] == []
+    assert await admit(database, asked(tenant, "fay@example.org", "k2")) == NoSeat()
+    [task] = (await ok(admin.get("/members/v1/tasks")))["items"]
+    assert task["masked_address"] == "f…@example.org"
+
+
+async def test_without_a_seat_for_a_member_the_task_is_about_her(as_: As, database: Database) -> None:
+    tenant = await make_tenant(database, seats=2)
+    admin = as_("admin", tenant)
+    seated = await tell(admin, await add(admin), "invite")
+    eve = await add(admin, "eve", email="eve@example.org")
+    assert await admit(database, asked(tenant)) == NoSeat()
+    [task] = (await ok(admin.get("/members/v1/tasks")))["items"]
+    told = (task["kind"], task["member_id"], task["display_name"], task["masked_address"])
+    assert told == ("seat_missing", eve["id"], eve["display_name"], None)
+    assert (await read(admin, eve))["access"] == "none"
+    await tell(admin, seated, "revoke")
+    assert isinstance(await admit(database, asked(tenant)), Admitted)
+    assert (await ok(admin.get("/members/v1/tasks")))["items"] == []
 
 
 async def test_a_pending_invitation_is_honoured_as_it_stands(as_: As, acme: uuid.UUID, database: Database) -> None:

@@ -29,7 +29,7 @@ class Admitted(msgspec.Struct, frozen=True, tag="admitted"):
 
 
 class NoSeat(msgspec.Struct, frozen=True, tag="no_seat"):
-    """All seats are taken; nothing was changed."""
+    """All seats are taken; nothing was changed, but for a task that tells staff."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

@@ -23,8 +23,10 @@ from services.members.people import names
 from services.members.people.rules import Profile, add_member
 from services.members.people.tables import Member
 from services.members.seats.rules import SeatLimitReached, lock_tenant
+from services.members.tasks.rules import open_task, open_task_about_stranger, settle_tasks
 
 LASTS: Final = timedelta(minutes=15)
+SEAT_MISSING: Final = "seat_missing"
 
 
 async def listen(worker: Worker) -> None:
@@ -40,12 +42,17 @@ TASK = Task("admit", listen)
 
 
 async def admit(database: Database, asked: Admit) -> AdmitAnswer:
-    """R-08, R-11, R-14. Asked again with the same key, the answer is the same; without a seat nothing is changed."""
+    """R-08, R-11, R-14. Asked again with the same key, the answer is the same. Without a seat nothing is changed, and a
+    task tells staff.
+    """
     try:
         async with database.session(asked.tenant_id) as session:
-            return await _admit(session, Actor.system(asked.tenant_id), asked)
-    except SeatLimitReached:
-        return NoSeat()
+            try:
+                async with session.begin_nested():
+                    return await _admit(session, Actor.system(asked.tenant_id), asked)
+            except SeatLimitReached:
+                await _tell_staff(session, asked)
+                return NoSeat()
     except AddressMalformed:
         return Refused("malformed")
 
@@ -66,7 +73,18 @@ async def _admit(session: AsyncSession, system: Actor, asked: Admit) -> AdmitAns
     grants.stand_for(system, held.member, Presets(roles=[Role.MEMBER]))
     open_invitation(held.member, "sso", LASTS)
     await hold.save(session, system, held, "admitted")
+    await settle_tasks(session, held.member, SEAT_MISSING)
+    await settle_tasks(session, None, SEAT_MISSING)  # a seat was free; whoever still waits for one will ask again
     return _admitted(held)
+
+
+async def _tell_staff(session: AsyncSession, asked: Admit) -> None:
+    member_id = await _find(session, asked)
+    member = await hold.lock_member(session, member_id) if member_id else None
+    if member is not None:
+        await open_task(session, member, SEAT_MISSING)
+    else:
+        await open_task_about_stranger(session, asked.tenant_id, asked.email, SEAT_MISSING)
 
 
 def _refused(member: Member) -> str | None:

@@ -15,12 +15,15 @@ from services.members.tasks.tables import Task
 
 
 class TaskOut(Struct):
-    """kind: renewal_asked, seat_missing, grants_refused or owner_has_expiry."""
+    """kind: renewal_asked, seat_missing, grants_refused or owner_has_expiry. Whom the tenant's identity provider
+    vouches for while no seat is free is no member yet: then there is a masked address instead of a name.
+    """
 
     id: UUID
     kind: str
-    member_id: UUID
-    display_name: str
+    member_id: UUID | None
+    display_name: str | None
+    masked_address: str | None
     due_at: datetime
     created_at: datetime
 
@@ -46,6 +49,6 @@ async def close_task(session: Session, actor: CurrentActor, task_id: FromPath[UU
 router = Router("/members/v1/tasks", route_handlers=[list_tasks, close_task], tags=["Tasks"])
 
 
-def _out(row: tuple[Task, str]) -> TaskOut:
+def _out(row: tuple[Task, str | None]) -> TaskOut:
     task, name = row
-    return TaskOut(task.id, task.kind, task.member_id, name, task.due_at, task.created_at)
+    return TaskOut(task.id, task.kind, task.member_id, name, task.masked_address, task.due_at, task.created_at)

@@ -1,4 +1,4 @@
-"""Tasks: opened once for each kind and member, closed by hand or by the command that was missing."""
+"""Tasks: opened once for each kind and member, closed by hand or by what was missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.changes import note
 from libs.common.db import now
 from libs.common.errors import NotFound
+from libs.common.text import masked_address
 from libs.common.tokens import Actor
 from services.members.people.tables import Member
 from services.members.tasks.tables import Task
@@ -22,17 +23,25 @@ async def open_task(session: AsyncSession, member: Member, kind: str, *, due_at:
     await session.execute(insert(Task).values(values).on_conflict_do_nothing())
 
 
-async def settle_tasks(session: AsyncSession, member: Member, kind: str) -> None:
-    """The command that the task asked for was given."""
-    mine = update(Task).where(Task.member_id == member.id, Task.kind == kind, Task.closed_at.is_(None))
+async def open_task_about_stranger(session: AsyncSession, tenant_id: UUID, address: str, kind: str) -> None:
+    """About somebody who is no member. Nothing happens where one of this kind is open, whoever it is about."""
+    values = {"tenant_id": tenant_id, "masked_address": masked_address(address), "kind": kind, "due_at": now()}
+    await session.execute(insert(Task).values(values).on_conflict_do_nothing())
+
+
+async def settle_tasks(session: AsyncSession, member: Member | None, kind: str) -> None:
+    """What the task asked for has been done. None: for those who are no members."""
+    mine = update(Task).where(
+        Task.member_id == (member.id if member else None), Task.kind == kind, Task.closed_at.is_(None)
+    )
     await session.execute(mine.values(closed_at=now()))
 
 
-async def list_tasks(session: AsyncSession, *, after: UUID | None, limit: int) -> Sequence[tuple[Task, str]]:
-    """Open ones with the member's name, newest first."""
+async def list_tasks(session: AsyncSession, *, after: UUID | None, limit: int) -> Sequence[tuple[Task, str | None]]:
+    """Open ones, with the name of the member that they are about, newest first."""
     query = (
         select(Task, Member.display_name)
-        .join(Member, (Member.tenant_id == Task.tenant_id) & (Member.id == Task.member_id))
+        .outerjoin(Member, (Member.tenant_id == Task.tenant_id) & (Member.id == Task.member_id))
         .where(Task.closed_at.is_(None))
         .order_by(Task.id.desc())
         .limit(limit)
