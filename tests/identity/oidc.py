@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from httpx import AsyncClient, Response
 
+from libs.common.events.rpc import Admit, AdmitAnswer
 from tests.identity import fake_provider
 from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, SECRET, FakeProvider
@@ -59,6 +60,22 @@ class Connected(msgspec.Struct):
     async def last(self) -> dict[str, Any]:
         """The newest attempt, as admins see it."""
         return cast(dict[str, Any], (await self.admin.get(f"{self.path}/attempts")).json()["items"][0])
+
+
+class Members:
+    """members, as far as identity asks it here: one answer, and what was asked."""
+
+    def __init__(self, answer: AdmitAnswer) -> None:
+        self.answer, self.asked = answer, list[Admit]()
+
+    async def request(self, subject: str, body: bytes, *, within: float) -> bytes:
+        self.asked.append(msgspec.json.decode(body, type=Admit))
+        return msgspec.json.encode(self.answer)
+
+
+def put_members(acme: Connected, members: Members) -> None:
+    state: Any = acme.world.app.state
+    state.doors = msgspec.structs.replace(state.doors, bus=members)
 
 
 @asynccontextmanager

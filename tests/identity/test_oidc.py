@@ -8,7 +8,6 @@ import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 from httpx import AsyncClient
 from joserfc.errors import SecurityWarning
@@ -16,12 +15,12 @@ from joserfc.jwk import RSAKey
 from sqlalchemy import text, update
 
 from libs.common.db import now
-from libs.common.events.rpc import Admit, AdmitAnswer, Admitted, NoSeat, Refused
+from libs.common.events.rpc import AdmitAnswer, Admitted, NoSeat, Refused
 from services.identity.connections.tables import Connection, ConnectionAttempt
 from services.identity.pages.strings import STRINGS
 from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, SECRET
-from tests.identity.oidc import CONNECTIONS, Connected, connected, create, nonce_in
+from tests.identity.oidc import CONNECTIONS, Connected, Members, connected, create, nonce_in, put_members, sent_to
 from tests.identity.story import CSRF, Member, World
 
 BOB: dict[str, Any] = {"email": "bob@example.org", "email_verified": True, "name": "Bob"}
@@ -125,6 +124,30 @@ async def test_an_invitation_that_makes_an_owner_is_accepted_by_its_link_alone(a
     await _refused(acme, "not_admitted.owner")
 
 
+async def test_the_invitations_page_leads_to_the_provider_too(acme: Connected) -> None:
+    """Design section 3.2: an accepted invitation, and no password; the owner's is offered its link alone."""
+    bob = acme.world.member(acme.tenant, email="bob@example.org")
+    path, link = f"/t/{acme.tenant.slug}/sign-in/{acme.id}", f"/t/{acme.tenant.slug}/invitation"
+    code = await acme.world.invite(bob)
+    browser = acme.world.browser()
+    page = await browser.get(f"{link}/{code}", follow_redirects=True)
+    form = {"do": "sign_in", "nonce": nonce_in(page.text, path)}
+    there = sent_to(await browser.post(path, data=form))
+    back = await browser.get(f"{acme.callback}?{acme.provider.authorize(there, **BOB)}")
+    assert (back.status_code, back.headers["location"]) == (303, f"/t/{acme.tenant.slug}")
+    assert (await acme.world.membership(bob)).person_id is None
+    assert await acme.world.facts(bob) == ["issued", "ended(accepted)", "activated", "roles_changed", "signed_in"]
+
+    fay = acme.world.member(acme.tenant, email="fay@example.org", roles=["owner"], first_owner=True)
+    eve = acme.world.member(acme.tenant, email="eve@example.org")
+    page = await acme.world.browser().get(f"{link}/{await acme.world.invite(fay)}", follow_redirects=True)
+    assert (page.status_code, path in page.text) == (200, False)
+    code = await acme.world.invite(eve)
+    await acme.change(admission="off")
+    page = await acme.world.browser().get(f"{link}/{code}", follow_redirects=True)
+    assert (page.status_code, path in page.text) == (200, False)
+
+
 async def test_who_was_sent_away_is_refused_and_not_made_anew(acme: Connected) -> None:
     """R-11: locked, revoked; the sessions she had are over."""
     bob = await _invited(acme)
@@ -174,17 +197,6 @@ async def test_an_active_address_is_not_taken_over_she_connects_it_herself(acme:
     assert (answer.status_code, (await acme.last())["outcome"]) == (409, "subject_taken")
 
 
-class Members:
-    """members, as far as identity asks it here: one answer, and what was asked."""
-
-    def __init__(self, answer: AdmitAnswer) -> None:
-        self.answer, self.asked = answer, list[Admit]()
-
-    async def request(self, subject: str, body: bytes, *, within: float) -> bytes:
-        self.asked.append(msgspec.json.decode(body, type=Admit))
-        return msgspec.json.encode(self.answer)
-
-
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -200,7 +212,7 @@ class Members:
 async def test_members_decides_who_is_admitted_by_itself(acme: Connected, answer: AdmitAnswer, reason: str) -> None:
     """R-08, R-11: asked with what the provider has proven, and a key that is the subject's own."""
     members = Members(answer)
-    _put_members(acme, members)
+    put_members(acme, members)
     await acme.change(admission="automatic")
     await _refused(acme, f"not_admitted.{reason}")
     [asked] = members.asked
@@ -210,7 +222,7 @@ async def test_members_decides_who_is_admitted_by_itself(acme: Connected, answer
 async def test_whom_members_admits_comes_in_once_its_event_is_here(acme: Connected) -> None:
     bob = acme.world.member(acme.tenant, email="bob@example.org", way="sso")
     await acme.world.deliver(bob, acme.world.next_invite(bob))
-    _put_members(acme, Members(Admitted(bob.id, 0, 1)))
+    put_members(acme, Members(Admitted(bob.id, 0, 1)))
     await acme.change(admission="automatic")
     browser = await _signed_in(acme)
     assert (await acme.world.token(browser, acme.tenant)).status_code == 200
@@ -221,11 +233,6 @@ async def test_without_members_nobody_is_admitted_and_she_may_try_again(acme: Co
     await acme.change(admission="automatic")
     answer = await acme.visit(acme.world.browser(), **BOB)
     assert (answer.status_code, (await acme.last())["outcome"]) == (503, "unavailable")
-
-
-def _put_members(acme: Connected, members: Members) -> None:
-    state: Any = acme.world.app.state
-    state.doors = msgspec.structs.replace(state.doors, bus=members)
 
 
 # The browser that began it

@@ -4,6 +4,7 @@ Whatever is asked of a provider is asked outside a transaction. A mapping keeps 
 gives nobody more than these (`may_grant`), and never owner.
 """
 
+from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from services.identity.connections.schemas import ConnectionChanges, ConnectionI
 from services.identity.connections.syncing import take_grants_of
 from services.identity.connections.tables import Connection, ConnectionAttempt, ConnectionSession, ConnectionSubject
 from services.identity.doors import Doors
+from services.identity.memberships.tables import Membership
 from services.identity.sessions.closing import end_session
 from services.identity.sessions.tables import CookieSession
 from services.identity.tenants.rules import get_tenant
@@ -116,6 +118,15 @@ async def list_connections(session: AsyncSession) -> list[Connection]:
 async def list_buttons(session: AsyncSession) -> list[Connection]:
     """Those by which one may sign in now."""
     return [one for one in await list_connections(session) if one.state == "enabled"]
+
+
+def ways_to_accept(connections: Sequence[Connection], membership: Membership) -> list[Connection]:
+    """Those of them by which the membership's open invitation may be accepted (design section 3.6): none where it makes
+    an owner, which its link alone does.
+    """
+    if Role.OWNER in membership.preset_roles:
+        return []
+    return [one for one in connections if one.admission != "off"]
 
 
 async def get_connection(session: AsyncSession, connection_id: UUID) -> Connection:

@@ -5,6 +5,11 @@ from typing import Final
 
 _SIGNING_IN: Final = {
     "sign_in_with": ("Anmelden mit {provider}", "Sign in with {provider}"),
+    "accept_by_provider": (
+        "Oder nehmen Sie die Einladung mit dem Konto Ihrer Organisation an:",
+        "Or accept the invitation with your organisation's account:",
+    ),
+    "continue_with": ("Weiter mit {provider}", "Continue with {provider}"),
     "connect_with": ("Mit {provider} verbinden", "Connect with {provider}"),
     "connected": (
         "Verbunden. Ab jetzt können Sie sich auch damit anmelden.",

@@ -13,6 +13,7 @@ from libs.common.errors import Gone, Malformed
 from libs.common.links import read_code
 from libs.common.text import masked_address
 from services.identity import web
+from services.identity.connections.rules import ways_to_accept
 from services.identity.invitations import accepting
 from services.identity.invitations.accepting import Accepted
 from services.identity.pages.views import View, read_form, view_of
@@ -98,7 +99,11 @@ async def _look(view: View, request: Request, secret: str | None) -> dict[str, A
     code = _code(request)
     view.speak(await accepting.locale_of_invited(view.doors, tenant_id=view.here, code=code))
     seen = await accepting.look(view.doors, tenant_id=view.here, code=code, secret=secret)
-    return {"seen": seen, "invited": masked_address(seen.opened.generation.address)}
+    return {
+        "seen": seen,
+        "invited": masked_address(seen.opened.generation.address),
+        "providers": ways_to_accept(view.connections, seen.opened.membership),
+    }
 
 
 def _code(request: Request) -> str:
