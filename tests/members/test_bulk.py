@@ -23,7 +23,7 @@ BULK, JOBS = "/members/v1/bulk", "/members/v1/jobs"
 
 async def work_off(database: Database, tenant: uuid.UUID, job: dict[str, Any]) -> None:
     """As the worker does."""
-    while await do_next(database, tenant, uuid.UUID(job["id"])):
+    while await do_next(database, tenant, uuid.UUID(job["id"]), 7):
         pass
 
 
@@ -227,7 +227,7 @@ from services.members.bulk.work import do_next
 async def main(url, tenant, job):
     database = Database(url)
     while True:
-        if not await do_next(database, uuid.UUID(tenant), uuid.UUID(job)):
+        if not await do_next(database, uuid.UUID(tenant), uuid.UUID(job), 7):
             await asyncio.sleep(0.01)
 
 asyncio.run(main(*sys.argv[1:]))

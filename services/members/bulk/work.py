@@ -1,6 +1,10 @@
-"""The worker's side of bulk commands: due jobs are worked off, each item in a transaction of its own."""
+"""The worker's side of bulk commands: due jobs are worked off, a few items in a transaction.
+
+Where one of these is refused, each gets a transaction of its own, and only that one is marked as refused.
+"""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,8 +28,10 @@ from services.members.people.tables import Member
 log = structlog.get_logger()
 
 _DUE = select(Job.tenant_id, Job.id).where(Job.due_at <= func.now()).order_by(Job.due_at).limit(4)
-_TURN = 50
-"""Items before the next job has its turn."""
+_AT_ONCE = 10
+"""Items in one transaction: the tenant's row is locked as long as these take."""
+_TURN = 5
+"""Transactions before the next job has its turn."""
 _PUT_OFF = timedelta(seconds=30)
 
 
@@ -45,7 +51,7 @@ async def _turn(worker: Worker, tenant_id: UUID, job_id: UUID) -> None:
     """A job that fails for another reason than a refusal is put off, and stands in nobody's way."""
     try:
         for _ in range(_TURN):
-            if worker.stopping.is_set() or not await do_next(worker.database, tenant_id, job_id):
+            if worker.stopping.is_set() or not await do_next(worker.database, tenant_id, job_id, _AT_ONCE):
                 return
     except Exception:
         log.exception("job_failed", tenant_id=str(tenant_id), job_id=str(job_id))
@@ -53,28 +59,36 @@ async def _turn(worker: Worker, tenant_id: UUID, job_id: UUID) -> None:
             await session.execute(update(Job).where(Job.id == job_id).values(due_at=now() + _PUT_OFF))
 
 
-async def do_next(database: Database, tenant_id: UUID, job_id: UUID) -> bool:
-    """One item of the job; False where none is left for now. Two workers never do the same item."""
+async def do_next(database: Database, tenant_id: UUID, job_id: UUID, most: int = 1) -> bool:
+    """The next items of the job; False where none is left for now. Two workers never do the same item."""
     position, refused_is = -1, "refused"
     try:
         async with database.session(tenant_id) as session:
             job = await _lock_due(session, job_id)
-            item = await _next_item(session, job) if job else None
-            if job is None or item is None:
+            items = await _next_items(session, job, most) if job else []
+            if job is None or not items:
                 return False
-            position = item.position
             if job.state == "withdrawing":
                 refused_is = "done"  # it stays as it is, and the code says why
-                await _take_back(session, job, item)
-            else:
-                await _run(session, job, item)
-    except InvitationLimitReached as limit:
-        await _queue(database, tenant_id, job_id, timedelta(seconds=float(str(limit.params["retry_after"]))))
-        return False
+            for item in items:
+                position = item.position
+                await (_take_back if job.state == "withdrawing" else _run)(session, job, item)
     except AppError as refused:
+        if most > 1:
+            return await _one_by_one(database, tenant_id, job_id, most)
+        if isinstance(refused, InvitationLimitReached):
+            await _queue(database, tenant_id, job_id, timedelta(seconds=float(str(refused.params["retry_after"]))))
+            return False
         async with database.session(tenant_id) as session:
             one = update(JobItem).where(JobItem.job_id == job_id, JobItem.position == position)
             await session.execute(one.values(state=refused_is, code=refused.code(), done_at=now()))
+    return True
+
+
+async def _one_by_one(database: Database, tenant_id: UUID, job_id: UUID, most: int) -> bool:
+    for _ in range(most):
+        if not await do_next(database, tenant_id, job_id):
+            return False
     return True
 
 
@@ -92,17 +106,17 @@ async def _lock_due(session: AsyncSession, job_id: UUID) -> Job | None:
     return job
 
 
-async def _next_item(session: AsyncSession, job: Job) -> JobItem | None:
-    query = select(JobItem).where(JobItem.job_id == job.id).order_by(JobItem.position).limit(1)
+async def _next_items(session: AsyncSession, job: Job, most: int) -> Sequence[JobItem]:
+    query = select(JobItem).where(JobItem.job_id == job.id).order_by(JobItem.position).limit(most)
     if job.state == "withdrawing":
         query = query.where(JobItem.state == "done", JobItem.code.is_(None))
     else:
         query = query.where(JobItem.state.in_(WAITING))
-    item = await session.scalar(query)
-    if item is None:
+    items = (await session.scalars(query)).all()
+    if not items:
         job.state = "withdrawn" if job.state == "withdrawing" else "done"
         job.due_at, job.finished_at = None, now()
-    return item
+    return items
 
 
 async def _run(session: AsyncSession, job: Job, item: JobItem) -> None:
