@@ -23,6 +23,7 @@ from services.documents.settings import Settings
 from services.documents.worker import create_worker
 from tests.documents.conftest import As
 from tests.documents.test_lifecycle import saved
+from tests.ids import new_id
 
 SIZES = Sizes(max_bytes=16 * 1024 * 1024)
 
@@ -58,7 +59,7 @@ async def test_events_of_the_others_have_their_effect_and_the_answer_goes_out(
             await bus.connected(10)
         await declare(buses["platform"])
         running = asyncio.create_task(worker.run())
-        carla, bob, certificate = as_("counsellor"), uuid.uuid4(), uuid.uuid4()
+        carla, bob, certificate = as_("counsellor"), new_id(), uuid.uuid4()
 
         await _publish(buses["members"], acme, bob, 1, saved())
         activated = MembershipActivated(member_id=carla.id, epoch=1, generation=1, holder=1, way="mail")

@@ -106,9 +106,9 @@ async def test_ids_of_another_tenant_are_as_good_as_invented_ones(
 async def test_a_member_of_another_tenant_cannot_be_written_about(
     app: Litestar, as_: As, globex: uuid.UUID, ids: dict[str, str], path: str
 ) -> None:
-    """R-07: as if the id were new; nobody can tell."""
+    """R-07: as if nobody had the id."""
     answer = await _call(as_("admin", tenant=globex).client, "POST", path, ids)
-    assert (answer.status_code, answer.json()["code"]) == (409, "member_not_known_yet")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_the_store_is_told_of_and_not_waited_for(as_: As) -> None:

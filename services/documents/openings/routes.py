@@ -11,10 +11,10 @@ from libs.common.auth import AUTHENTICATED
 from libs.common.errors import Malformed, NotFound
 from libs.common.pages import Page, decode_cursor, page
 from libs.common.permissions import Permission
+from libs.common.projections import MemberNotKnownYet
 from libs.common.text import Line
 from services.documents.openings import rules
 from services.documents.openings.tables import Opening
-from services.documents.people.rules import MemberNotKnownYet
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
@@ -34,7 +34,7 @@ class OpeningOut(msgspec.Struct):
     reason: str
 
 
-@post("/", permission=Permission.DOCUMENTS_BREAK_GLASS, responses=problems(MemberNotKnownYet))
+@post("/", permission=Permission.DOCUMENTS_BREAK_GLASS, responses=problems(NotFound, MemberNotKnownYet))
 async def open_documents(
     session: Session, actor: CurrentActor, once: OnceOnly, data: JSONBody[OpeningIn]
 ) -> Response[OpeningOut]:

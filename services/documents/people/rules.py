@@ -1,23 +1,15 @@
 """Finding a member that an upload or a list is about."""
 
-import asyncio
 from uuid import UUID
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.errors import Conflict, Gone
+from libs.common.projections import wait_for_member
 from services.documents.people.tables import GroupMember, Member
 
 GONE = frozenset({"erasing", "erased", "anonymised"})
-_PATIENCE = 2.0
-_LOOK = 0.1
-
-
-class MemberNotKnownYet(Conflict):
-    """Another tenant's, a wrong one, or so new that the event is still on its way: nobody can tell from here."""
-
-    title = "This member is not known here yet; try again soon"
 
 
 class MemberMarkedDeleted(Conflict):
@@ -29,14 +21,9 @@ class MemberGone(Gone):
 
 
 async def get_member(session: AsyncSession, member_id: UUID) -> Member:
-    """Waits up to two seconds for the event that tells of a new member. Raises MemberNotKnownYet."""
+    """Waits for the event that tells of a new member. Raises NotFound, MemberNotKnownYet."""
     query = select(Member).where(Member.id == member_id).execution_options(populate_existing=True)
-    for _ in range(int(_PATIENCE / _LOOK)):
-        member = await session.scalar(query)
-        if member is not None:
-            return member
-        await asyncio.sleep(_LOOK)
-    raise MemberNotKnownYet(member_id=member_id, retry_after=1)
+    return await wait_for_member(member_id, lambda: session.scalar(query))
 
 
 def require_present(member: Member) -> None:

@@ -15,12 +15,13 @@ from libs.common.auth import AUTHENTICATED
 from libs.common.errors import Forbidden, Malformed, NotFound, UnsupportedMediaType
 from libs.common.idempotency import IdempotencyKey, IdempotencyKeyReused
 from libs.common.pages import Page, decode_cursor, page
+from libs.common.projections import MemberNotKnownYet
 from services.documents.documents.routes import Limit
 from services.documents.documents.rules import GroupNotKnown, VisibilityNotAllowed
 from services.documents.documents.schemas import FileIn, document_out
 from services.documents.documents.tables import Document
 from services.documents.edges import Edges, FileEdges
-from services.documents.people.rules import MemberGone, MemberMarkedDeleted, MemberNotKnownYet
+from services.documents.people.rules import MemberGone, MemberMarkedDeleted
 from services.documents.store import StoreAway, part_size_for
 from services.documents.tenants.rules import FileTooLarge, TenantQuotaExceeded, UploaderQuotaExceeded, tenant_of
 from services.documents.uploads import intake, rules
@@ -31,6 +32,7 @@ from services.documents.uploads.tables import Upload
 
 _NOT_ADMITTED = (
     Forbidden,
+    NotFound,
     FileTooLarge,
     GroupNotKnown,
     MemberGone,

@@ -9,12 +9,12 @@ from libs.common.errors import NotFound, Outdated, VersionRequired
 from libs.common.etags import IfMatch, etag, version_read
 from libs.common.passwords import PasswordRefused
 from libs.common.permissions import Permission
+from libs.common.projections import MemberNotKnownYet
 from services.identity import web
 from services.identity.local_credentials import rules
 from services.identity.local_credentials.rules import HasPerson, IsStaff, LocalAccessNotOpen, PasswordsDiffer
 from services.identity.local_credentials.schemas import LocalCredentialIn, LocalCredentialOut
 from services.identity.local_credentials.tables import LocalCredential
-from services.identity.memberships.rules import MemberNotKnownYet
 from services.identity.web import TheDoors
 
 

@@ -4,8 +4,6 @@ may do raises `av`, and with it a revocation: tokens from before are refused eve
 Locks are taken in one order: the tenant (where owners may be counted), the membership, then everything else.
 """
 
-import asyncio
-import time
 from typing import Literal
 from uuid import UUID
 
@@ -14,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common import revocation
 from libs.common.changes import Event, record, send
-from libs.common.errors import Conflict, NotFound
+from libs.common.errors import NotFound
 from libs.common.events.identity import GrantsRefused, MembershipActivated, MembershipEnded, RolesChanged
+from libs.common.projections import wait_for_member
 from libs.common.tokens import Actor
 from services.identity.local_credentials.tables import LocalCredential
 from services.identity.memberships.tables import Membership
@@ -27,23 +26,10 @@ from services.identity.tenants.rules import lock_tenant
 Way = Literal["mail", "sso", "local"]
 
 
-class MemberNotKnownYet(Conflict):
-    """Raised with retry_after: seconds."""
-
-    title = "The member was made a moment ago and is not known here yet"
-
-
 async def get_membership(session: AsyncSession, tenant_id: UUID, member_id: UUID) -> Membership:
-    """Raises NotFound; waits a little for the event of a member who has just been made, then MemberNotKnownYet."""
-    membership = await session.get(Membership, (tenant_id, member_id))
-    for _ in range(20 if membership is None and _is_new(member_id) else 0):
-        await asyncio.sleep(0.1)
-        membership = await session.get(Membership, (tenant_id, member_id))
-        if membership is not None:
-            break
-    if membership is None and _is_new(member_id):
-        raise MemberNotKnownYet(retry_after=2)
-    if membership is None or membership.state == "gone":
+    """Waits for the event that tells of a new member. Raises NotFound, MemberNotKnownYet."""
+    membership = await wait_for_member(member_id, lambda: session.get(Membership, (tenant_id, member_id)))
+    if membership.state == "gone":
         raise NotFound
     return membership
 
@@ -127,8 +113,3 @@ async def raise_av(session: AsyncSession, membership: Membership) -> None:
     await session.flush()
     notice = revocation.membership_below(membership.id, membership.av)
     send(session, membership, "revoked.membership", *notice, version=membership.av)
-
-
-def _is_new(member_id: UUID) -> bool:
-    """A UUIDv7 says when it was made, in milliseconds (RFC 9562 section 5.7)."""
-    return member_id.version == 7 and abs(time.time() * 1000 - (member_id.int >> 80)) < 60_000

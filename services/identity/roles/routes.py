@@ -8,7 +8,7 @@ from libs.common.app import CurrentActor, Session, problems
 from libs.common.errors import NotFound, Outdated, VersionRequired
 from libs.common.etags import IfMatch, etag, version_read
 from libs.common.permissions import Permission
-from services.identity.memberships.rules import MemberNotKnownYet
+from libs.common.projections import MemberNotKnownYet
 from services.identity.roles import explain, rules
 from services.identity.roles.rules import LastOwner, MayNotGrant, NotActive, OwnersOnly
 from services.identity.roles.schemas import AccessOut, GrantOut, RolesIn, RolesOut

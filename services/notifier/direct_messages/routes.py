@@ -12,6 +12,7 @@ from libs.common.errors import Malformed, NotFound
 from libs.common.events.notifier import MailState
 from libs.common.pages import Page, decode_cursor, page
 from libs.common.permissions import Permission
+from libs.common.projections import MemberNotKnownYet
 from libs.common.text import Line, Text
 from services.notifier.direct_messages import rules
 from services.notifier.direct_messages.rules import Contact, Written
@@ -72,7 +73,7 @@ async def list_direct_messages(
 @post(
     "/members/{member_id:uuid}/direct-messages",
     permission=Permission.MESSAGES_WRITE,
-    responses=problems(NotFound, rules.CannotBeReached, rules.MemberNotKnownYet),
+    responses=problems(NotFound, rules.CannotBeReached, MemberNotKnownYet),
     summary="Write to the member",
 )
 async def write_direct_message(
@@ -82,7 +83,6 @@ async def write_direct_message(
     member_id: FromPath[UUID],
     data: JSONBody[DirectMessageIn],
 ) -> Response[DirectMessageOut]:
-    await rules.wait_for_member(session, member_id)
     written = await rules.write(session, actor, member_id=member_id, subject=data.subject, text=data.text)
     return await once.answer(_out((written, None)), 201)
 

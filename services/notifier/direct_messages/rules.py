@@ -3,7 +3,6 @@
 Before sending, the way is shown: to which address, or why she cannot be reached.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID, uuid4
@@ -15,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.changes import note
 from libs.common.db import now
 from libs.common.errors import Conflict, NotFound
+from libs.common.projections import wait_for_member
 from libs.common.text import masked_address
 from libs.common.tokens import Actor
 from services.notifier.address_book.matrix import may_get
-from services.notifier.address_book.rules import column, find_entry, is_gone
+from services.notifier.address_book.rules import column, is_gone
 from services.notifier.address_book.tables import Entry
 from services.notifier.direct_messages.tables import DirectMessage
 from services.notifier.mail_settings.rules import find_settings, overrides
@@ -30,15 +30,8 @@ from services.notifier.tables import tenant_of
 from services.notifier.tenants.rules import find_tenant, locale_for
 
 CAUSE = "notifier.direct_message.written.v1"
-_PATIENCE = 2.0  # seconds for a member who has just been added
 
 Way = Literal["email", "no_email", "state_forbids", "suppressed"]
-
-
-class MemberNotKnownYet(Conflict):
-    """Raised with retry_after: she may have been added a moment ago, in another service."""
-
-    title = "This member is not known here yet"
 
 
 class CannotBeReached(Conflict):
@@ -54,16 +47,6 @@ class Contact(msgspec.Struct, frozen=True):
     text: str
 
 
-async def wait_for_member(session: AsyncSession, member_id: UUID) -> None:
-    """Up to two seconds. Raises MemberNotKnownYet."""
-    for _ in range(int(_PATIENCE / 0.1)):
-        entry = await find_entry(session, member_id)
-        if entry is not None and entry.profile_version:
-            return
-        await asyncio.sleep(0.1)
-    raise MemberNotKnownYet(retry_after=2)
-
-
 async def find_contact(session: AsyncSession, member_id: UUID) -> Contact:
     """Raises NotFound."""
     entry = await _get_entry(session, member_id)
@@ -73,8 +56,10 @@ async def find_contact(session: AsyncSession, member_id: UUID) -> Contact:
 
 
 async def write(session: AsyncSession, actor: Actor, *, member_id: UUID, subject: str, text: str) -> DirectMessage:
-    """Queued as a mail and kept for her to read. Raises NotFound, CannotBeReached."""
-    entry = await _get_entry(session, member_id)
+    """Queued as a mail and kept for her to read. Raises NotFound, MemberNotKnownYet, CannotBeReached."""
+    entry = await wait_for_member(member_id, lambda: _find_entry(session, member_id))
+    if is_gone(entry):
+        raise NotFound
     if (way := await _way(session, entry)) != "email" or entry.email is None:
         raise CannotBeReached(way=way)
     tenant = await find_tenant(session, tenant_of(session))
@@ -159,7 +144,14 @@ async def _way(session: AsyncSession, entry: Entry) -> Way:
 
 
 async def _get_entry(session: AsyncSession, member_id: UUID) -> Entry:
-    entry = await find_entry(session, member_id)
-    if entry is None or is_gone(entry) or not entry.profile_version:
+    entry = await _find_entry(session, member_id)
+    if entry is None or is_gone(entry):
         raise NotFound
     return entry
+
+
+async def _find_entry(session: AsyncSession, member_id: UUID) -> Entry | None:
+    """None also for one of whom no profile has come yet."""
+    query = select(Entry).where(Entry.member_id == member_id).execution_options(populate_existing=True)
+    entry = await session.scalar(query)
+    return entry if entry is not None and entry.profile_version else None
