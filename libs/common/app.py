@@ -194,11 +194,20 @@ def _not_readable(request: Request, error: SerializationException | UnicodeDecod
 
 
 def _unexpected(request: Request, error: Exception) -> Response[bytes]:
+    return _app_error(request, unexpected(error))
+
+
+class Internal(AppError):
+    """A defect of ours. Never raised: it is what the caller is told."""
+
+
+def unexpected(error: Exception) -> AppError:
+    """What the caller is told of an error that no rule has raised: that it passes, or, once it is logged, no more."""
     if _passes(error):
         _log.warning("part_unavailable", error=type(error).__name__)
-        return _app_error(request, Unavailable(retry_after=2))
+        return Unavailable(retry_after=2)
     _log.exception("unexpected_error", exc_info=error)
-    return _problem(request, 500, AppError.title, "internal", {})
+    return Internal()
 
 
 def _passes(error: BaseException) -> bool:

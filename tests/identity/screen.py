@@ -53,9 +53,9 @@ class Screen:
         await route.fulfill(status=answer.status_code, headers=headers, body=answer.content)
 
     def _note(self, message: ConsoleMessage) -> None:
-        """Anything that the policy forbids, or that is not there; a page's own 4xx is none."""
+        """Anything that the policy forbids, or that is not there; a page's own status is none."""
         page_itself = cast(dict[str, Any], message.location)["url"] == self._page.url
-        if not (page_itself and "responded with a status of 4" in message.text):
+        if not (page_itself and "responded with a status of" in message.text):
             self._complaints.append(message.text)
 
     async def _keep(self, name: str) -> None:

@@ -83,6 +83,7 @@ async def test_an_invited_member_comes_in_with_what_was_preset_and_stays_one(acm
     assert (await acme.world.membership(bob)).holder == holder
     page = await browser.get(f"/t/{acme.tenant.slug}")
     assert "Bob Baumann" in page.text
+    assert "change-password" not in page.text
 
 
 def _counsellor() -> list[str]:
@@ -592,7 +593,8 @@ async def test_an_admin_sets_it_up_by_page(world: World) -> None:
             return html.unescape(answer.text)
 
         assert "leads = supervisor" in await press("map", groups_claim="groups", groups="leads = supervisor")
-        assert "oops" in await press("map", groups_claim="groups", groups="oops")
+        refused = await press("map", groups_claim="groups", groups="leads = admin\noops")
+        assert ">leads = admin\noops</textarea>" in refused
         assert "supervisor" in await press("preview", claims='{"sub": "1", "groups": ["leads"]}')
         assert STRINGS["disable"][0] in await press("enable")
         assert "Acme ID" in (await world.browser().get(f"/t/{tenant.slug}")).text

@@ -4,10 +4,13 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from httpx import AsyncClient, Response
 
+from libs.common.db import Database
 from libs.common.errors import AppError
 from libs.common.sweeps import sweep_once
 from services.identity.pages import colours, strings
@@ -240,6 +243,32 @@ async def test_a_form_that_no_browser_sends_is_refused(world: World, body: bytes
     await browser.get(f"/t/{acme.slug}")
     answer = await browser.post(f"/t/{acme.slug}", content=body, headers=headers)
     assert 400 <= answer.status_code < 500
+
+
+async def test_a_mistyped_address_and_a_part_that_is_away_are_told_by_pages(world: World) -> None:
+    acme = await world.tenant()
+    for path in ("nowhere", "nowhere/at/all"):
+        page = await world.browser().get(f"/t/{acme.slug}/{path}")
+        assert (page.status_code, says(page, "error.not_found")) == (404, True)
+    state: Any = world.app.state
+    away = Database("postgresql://nobody@127.0.0.1:1/nothing")
+    state.doors = msgspec.structs.replace(state.doors, database=away)
+    page = await world.browser().get(f"/t/{acme.slug}")
+    await away.close()
+    assert (page.status_code, says(page, "error.unavailable", "en")) == (503, True)
+
+
+async def test_what_is_wrong_is_marked_and_nothing_else(world: World) -> None:
+    """WCAG 3.3.1: the field in question, and not her password for a tenant that is closed."""
+    bob, browser = await world.joined(await world.tenant())
+    path = f"/t/{bob.tenant.slug}"
+    page = await press(browser, await browser.get(f"{path}/change-password"), current="wrong", new=FRESH)
+    assert re.findall(r'<input id="(\w+)"[^>]*aria-invalid', page.text) == ["current"]
+    page = await press(browser, page, current=PASSWORD, new="short")
+    assert re.findall(r'<input id="(\w+)"[^>]*aria-invalid', page.text) == ["new"]
+    page = await press(world.browser(), page, current=PASSWORD, new=FRESH)
+    assert page.status_code == 403
+    assert "aria-invalid" not in page.text
 
 
 async def test_every_page_has_a_strict_policy_and_nothing_inline(world: World) -> None:

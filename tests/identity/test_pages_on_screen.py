@@ -138,6 +138,7 @@ async def test_not_getting_in(world: World, people: People, screen: Screen) -> N
     path, visitor = f"/t/{acme.slug}", people.visitor()
     await screen.show("asked-to-sign-in", await visitor.get(f"{path}/sessions"))
     await screen.show("no-such-tenant", await visitor.get("/t/nobody-at-all"))
+    await screen.show("no-such-page", await visitor.get(f"{path}/nowhere"))
     await screen.show("forbidden", await own.get(f"{path}/connections"))
     crossing = {"Sec-Fetch-Site": "cross-site"}
     await screen.show("cross-site", await visitor.post(path, data={"do": "sign_in"}, headers=crossing))
@@ -263,9 +264,10 @@ async def test_coming_in_by_a_provider(world: World, people: People, screen: Scr
         back = acme.provider.authorize(sent_to(page), email="eve@example.org", email_verified=True)
         await screen.show("provider-not-invited", await visitor.get(f"{acme.callback}?{back}"))
         await screen.show("provider-used", await visitor.get(f"{acme.callback}?{back}"))
-        put_members(acme, Members(NoSeat()))
         await acme.change(admission="automatic")
         bob: dict[str, Any] = {"email": "bob@example.org", "email_verified": True, "name": "Bob"}
+        await screen.show("provider-members-away", await acme.visit(visitor, **bob))
+        put_members(acme, Members(NoSeat()))
         await screen.show("provider-no-seat", await acme.visit(visitor, **bob))
         invited = world.member(tenant, email=bob["email"])
         await screen.show("invitation-with-provider", await people.open(invited))

@@ -112,6 +112,7 @@ async def change(
     shown = await _one(view, connection_id)
     view.again("connection.html", **shown)
     form = await read_form(request, Settings)
+    view.again("connection.html", **{**shown, **_typed(form)})
     if form.do == "test":
         assert view.tenant is not None  # noqa: S101 the page stands under one
         return leave(view, await begin(doors, browser, view.tenant, connection_id, "test", actor.id))
@@ -139,6 +140,16 @@ async def _save(doors: Doors, view: View, actor: Actor, connection_id: UUID, for
                 await rules.change_connection(doors, session, actor, connection_id, changes, _version(form))
             case _:
                 raise Malformed(field="do")
+
+
+def _typed(form: Settings) -> dict[str, str]:
+    """What somebody has written by hand is there again to be put right."""
+    match form.do:
+        case "map":
+            return {"groups": form.groups}
+        case "preview":
+            return {"claims": form.claims}
+    return {}
 
 
 async def _admin(view: View, secret: str | None, right: Permission) -> Actor:

@@ -72,6 +72,7 @@ _SETTING_UP: Final = {
         "Der Anmeldedienst wurde noch nicht erreicht.",
         "The provider has not been reached yet.",
     ),
+    "reach_first": ("Dafür muss der Anmeldedienst erst erreicht sein.", "The provider has to be reached first."),
     "discover": ("Noch einmal abfragen", "Ask again"),
     "step_test": ("3. Probe", "3. Test"),
     "step_test_hint": (
@@ -124,7 +125,7 @@ _SETTING_UP: Final = {
     "purpose.sign_in": ("Anmeldung", "Sign-in"),
     "purpose.test": ("Probe", "Test"),
     "purpose.connect": ("Zugang verbinden", "Connecting an access"),
-    "outcome.done": ("gelungen", "done"),
+    "outcome.done": ("Gelungen", "Done"),
     "error.too_many_connections": (
         "Mehr als {most} Verbindungen sind nicht möglich.",
         "More than {most} connections are not possible.",

@@ -39,20 +39,26 @@ async def show_entrance(
     notice = _NOTICES.get(request.query_params.get("done", ""))
     said = view.text(notice) if notice else ""
     if here is None:
-        return view.show("sign_in.html", login="", notice=said)
+        return view.show("sign_in.html", login="", notice=said, barred="")
     if view.tenant is None:
         return await _show_choices(view, here, secret)
     if here.membership is None:
-        return view.show("sign_in.html", login="", notice=view.text("no_access_yet", who=here.who) if here.who else "")
+        barred = view.text("no_access_yet", who=here.who) if here.who else ""
+        return view.show("sign_in.html", login="", notice="", barred=barred)
     view.speak(here.membership.locale)
     if not here.opened:
         return view.show("continue.html", who=here.who)
     if here.session.must_change:
         return view.redirect(f"{view.base}/change-password")
-    name = here.membership.display_name
-    is_person = here.session.person_id is not None
-    sets_up = await may_set_up(view, here.membership.id)
-    return view.show("home.html", name=name, who=here.who, is_person=is_person, sets_up=sets_up, notice=said)
+    return view.show(
+        "home.html",
+        name=here.membership.display_name,
+        who=here.who,
+        is_person=here.session.person_id is not None,
+        has_password="pwd" in here.session.amr,
+        sets_up=await may_set_up(view, here.membership.id),
+        notice=said,
+    )
 
 
 @post(["/", "/t/{slug:str}"], permission=PUBLIC, guards=[web.require_own_page])
@@ -60,9 +66,9 @@ async def enter(
     request: Request, doors: TheDoors, browser: TheBrowser, secret: TheSecret, slug: FromPath[str | None] = None
 ) -> Response[Any]:
     view = await view_of(request, doors, browser, slug)
-    view.again("sign_in.html", login="", notice="")
+    view.again("sign_in.html", login="", notice="", barred="")
     form = await read_form(request, Entrance)
-    view.again("sign_in.html", login=form.login, notice="")
+    view.again("sign_in.html", login=form.login, notice="", barred="")
     match form.do:
         case "sign_in":
             entry = await sign_in(doors, browser, slug=slug, login=form.login, password=form.password, secret=secret)
@@ -83,5 +89,5 @@ async def enter(
 
 async def _show_choices(view: View, here: Here, secret: str | None) -> Response[Any]:
     if here.session.person_id is None:
-        return view.show("sign_in.html", login="", notice="")
+        return view.show("sign_in.html", login="", notice="", barred="")
     return view.show("choose.html", who=here.who, choices=await find_choices(view.doors, secret))

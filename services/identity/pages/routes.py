@@ -4,12 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from litestar import Response, Router, get
+from litestar import Request, Response, Router, get
 from litestar.params import FromPath
 
 from libs.common.auth import PUBLIC
 from libs.common.db import PLATFORM
-from libs.common.errors import AppError
+from libs.common.errors import AppError, NotFound
 from services.identity import web
 from services.identity.pages import (
     colours,
@@ -20,9 +20,9 @@ from services.identity.pages import (
     password,
     sessions,
 )
-from services.identity.pages.views import show_error
+from services.identity.pages.views import show_error, show_unexpected, view_of
 from services.identity.tenants.rules import find_tenant, find_tenant_id
-from services.identity.web import TheDoors
+from services.identity.web import TheBrowser, TheDoors
 
 _KEPT = {"Cache-Control": "public, max-age=300"}
 
@@ -47,6 +47,15 @@ async def read_colour(doors: TheDoors, slug: FromPath[str | None] = None) -> Res
     return Response(colours.stylesheet(tenant.colour if tenant else None), media_type="text/css", headers=_KEPT)
 
 
+@get("/t/{slug:str}/{rest:path}", permission=PUBLIC)
+async def read_nothing(
+    request: Request, doors: TheDoors, browser: TheBrowser, slug: FromPath[str], rest: FromPath[Path]
+) -> Response[Any]:
+    """Whoever mistypes a tenant's address is told so by a page."""
+    await view_of(request, doors, browser, slug)
+    raise NotFound
+
+
 @cache
 def _file(name: str) -> bytes:
     return Path(__file__).with_name(name).read_bytes()
@@ -56,6 +65,7 @@ _handlers: list[Any] = [
     read_style,
     read_icon,
     read_colour,
+    read_nothing,
     entrance.show_entrance,
     entrance.enter,
     invitation.open_link,
@@ -83,6 +93,6 @@ router = Router(
     "/",
     route_handlers=_handlers,
     dependencies=web.dependencies(),
-    exception_handlers={AppError: show_error},
+    exception_handlers={AppError: show_error, Exception: show_unexpected},
     include_in_schema=False,
 )

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
+from libs.common.app import unexpected
 from libs.common.db import PLATFORM
 from libs.common.errors import AppError, Forbidden, Malformed, NotFound
 from services.identity import web
@@ -77,7 +78,8 @@ class View:
         error: AppError | None = None,
         **context: Any,
     ) -> Response[str]:
-        given = {"view": self, "error": error, **context}
+        refused = error.code() if error else ""
+        given = {"view": self, "error": error, "refused": refused, **context}
         html = _templates().get_template(template).render(**given, t=self.text, nonce=self.nonce, time=self.time)
         return Response(
             html,
@@ -88,7 +90,7 @@ class View:
         )
 
     def show_again(self, error: AppError) -> Response[str]:
-        template, context = self._again
+        template, context = self._again if error.status < 500 else ("problem.html", {})
         return self.show(template, status=error.status, error=error, **context)
 
     def redirect(self, path: str, *cookies: Cookie) -> Response[None]:
@@ -171,6 +173,10 @@ def show_error(request: Request, error: AppError) -> Response[Any]:
         doors: Doors = request.app.state.doors
         view = View(request, doors, web.provide_browser(request), None)
     return view.show_again(error)
+
+
+def show_unexpected(request: Request, error: Exception) -> Response[Any]:
+    return show_error(request, unexpected(error))
 
 
 @cache
