@@ -128,7 +128,9 @@ def test_carla_was_invited_signs_in_through_the_provider_and_is_one_and_herself(
 def test_whom_the_provider_knows_comes_in_while_there_is_a_seat(
     world: World, connect: Callable[..., Connected]
 ) -> None:
-    """R-08, R-14: automatic admission asks members; without a seat a page says so, and nobody was made."""
+    """R-08, R-14: automatic admission asks members; without a seat a page says so, staff have a task, and nobody was
+    made.
+    """
     tenant = world.tenant("acme", seats=2)
     people = {
         f"{name}-{tenant.slug}": _person(f"{name}@{tenant.slug}.example.org", name.title()) for name in ("dora", "emil")
@@ -142,6 +144,8 @@ def test_whom_the_provider_knows_comes_in_while_there_is_a_seat(
     page = acme.sign_in(emil, f"emil-{tenant.slug}")
     assert page.status == 403
     assert "seat" in page.text or "Platz" in page.text
+    [task] = tenant.owner.ask("GET", "/members/v1/tasks")["items"]
+    assert (task["kind"], task["masked_address"]) == ("seat_missing", f"e…@{tenant.slug}.example.org")
     addresses = {one["email"] for one in tenant.owner.ask("GET", "/members/v1/members")["items"]}
     assert addresses == {tenant.owner_address, f"dora@{tenant.slug}.example.org"}
 
