@@ -6,6 +6,7 @@ import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ async def test_an_invitation_that_makes_an_owner_is_accepted_by_its_link_alone(a
 
 
 async def test_the_invitations_page_leads_to_the_provider_too(acme: Connected) -> None:
-    """Design section 3.2: an accepted invitation, and no password; the owner's is offered its link alone."""
+    """Design section 3.2: an accepted invitation, and no password."""
     bob = acme.world.member(acme.tenant, email="bob@example.org")
     path, link = f"/t/{acme.tenant.slug}/sign-in/{acme.id}", f"/t/{acme.tenant.slug}/invitation"
     code = await acme.world.invite(bob)
@@ -139,14 +140,26 @@ async def test_the_invitations_page_leads_to_the_provider_too(acme: Connected) -
     assert (await acme.world.membership(bob)).person_id is None
     assert await acme.world.facts(bob) == ["issued", "ended(accepted)", "activated", "roles_changed", "signed_in"]
 
-    fay = acme.world.member(acme.tenant, email="fay@example.org", roles=["owner"], first_owner=True)
-    eve = acme.world.member(acme.tenant, email="eve@example.org")
-    page = await acme.world.browser().get(f"{link}/{await acme.world.invite(fay)}", follow_redirects=True)
-    assert (page.status_code, path in page.text) == (200, False)
-    code = await acme.world.invite(eve)
-    await acme.change(admission="off")
-    page = await acme.world.browser().get(f"{link}/{code}", follow_redirects=True)
-    assert (page.status_code, path in page.text) == (200, False)
+
+@pytest.mark.parametrize(
+    ("fields", "admission", "offered"),
+    [
+        ({}, "invited", True),
+        ({}, "off", False),
+        ({"roles": ["owner"], "first_owner": True}, "invited", False),
+        ({"starts_at": now() + timedelta(days=9), "blocked": ["outside_dates"]}, "invited", False),
+    ],
+)
+async def test_the_provider_is_offered_where_it_leads_in(
+    acme: Connected, fields: dict[str, Any], admission: str, offered: bool
+) -> None:
+    """Design section 3.6: what makes an owner is accepted by its link alone."""
+    await acme.change(admission=admission)
+    bob = acme.world.member(acme.tenant, email="bob@example.org", **fields)
+    code = await acme.world.invite(bob)
+    page = await acme.world.browser().get(f"/t/{acme.tenant.slug}/invitation/{code}", follow_redirects=True)
+    assert page.status_code == 200
+    assert (f"/t/{acme.tenant.slug}/sign-in/{acme.id}" in page.text) == offered
 
 
 async def test_who_was_sent_away_is_refused_and_not_made_anew(acme: Connected) -> None:
