@@ -128,7 +128,7 @@ def test_a_process_killed_between_two_steps_loses_and_doubles_nothing(
 ) -> None:
     """R-25: one message, one mail (two with one Message-ID, flagged, where the relay's answer was lost)."""
     stack.stop(service)
-    stack.restart(service, FAILPOINT=f"{failpoint}:signal")
+    stack.restart(service, FAILPOINT=f"{failpoint}:signal", MAIL_LEASE_SECONDS="6")
     os.kill(stack.pid(service), signal.SIGUSR1)
     reviving = _later(lambda: _revive(stack, service, wait=True))
     member = _invite(acme)
