@@ -17,14 +17,13 @@ from uuid import UUID
 import click
 import structlog
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common import audit as audit_chain
 from libs.common import streams as broker
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
 from libs.common.consumers import Inlet
-from libs.common.db import Database
+from libs.common.db import Database, open_engine
 from libs.common.events.subjects import SERVICES
 from libs.common.republish import republish as send_again
 from libs.common.scrub import scrub
@@ -222,7 +221,7 @@ async def _chosen(connection: AsyncConnection, ids: tuple[UUID, ...], every: boo
 
 
 async def _as[T](url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT")
+    engine = open_engine(url, isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
             return await work(connection)

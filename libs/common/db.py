@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import DateTime, MetaData, func
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from libs.common.errors import AppError
@@ -62,6 +62,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def open_engine(url: str, **options: Any) -> AsyncEngine:
+    """On asyncpg. What an error says of a statement leaves out its values: they are people's."""
+    return create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), hide_parameters=True, **options)
+
+
 async def use_tenant(session: AsyncSession, tenant_id: UUID) -> None:
     """Put the rest of the transaction into this tenant: for doors where the tenant is found on the way (a link)."""
     connection = await session.connection()
@@ -73,8 +78,7 @@ class Database:
     """Pools for one database role. `committed` is called after each commit that left events (the relay's wake hint)."""
 
     def __init__(self, url: str, *, pool_size: int = 10, committed: Callable[[], None] | None = None) -> None:
-        self.url = make_url(url).set(drivername="postgresql+asyncpg")
-        self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=0, pool_timeout=5)
+        self.engine = open_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=5)
         self.committed = committed
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._hot: asyncpg.Pool | None = None
@@ -139,7 +143,7 @@ class Database:
 
     async def _hot_pool(self) -> asyncpg.Pool:
         if self._hot is None:
-            plain = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            plain = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
             self._hot = await asyncpg.create_pool(plain, min_size=1, max_size=10, reset=_no_reset)
         return self._hot
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from libs.common.db import open_engine
 from libs.common.roles import isolate, reveal
 
 _LOCK = 4243
@@ -28,7 +27,7 @@ def config(service: str, connection: Connection | None = None) -> Config:
 
 async def migrate(service: str, url: str) -> None:
     """Bring the service's database to the newest version; safe to run twice at once."""
-    engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=pool.NullPool)
+    engine = open_engine(url, poolclass=pool.NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -18,11 +18,11 @@ from uuid import UUID
 import msgspec
 import structlog
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.bus import BROKER_ERRORS, Bus
+from libs.common.db import open_engine
 from libs.common.envelopes import Envelope, seal
 from libs.common.events.subjects import stream_of
 from libs.common.failpoints import failpoint
@@ -116,9 +116,7 @@ class Relay:
         self.service = service
         self.poll = poll
         self.bus = bus
-        self.engine = create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"), pool_size=4, max_overflow=0
-        )
+        self.engine = open_engine(url, pool_size=4, max_overflow=0)
         self._looking = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._woken = asyncio.Event()
         self._stopping = False

@@ -11,10 +11,9 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.common.bus import Bus
+from libs.common.db import open_engine
 from libs.common.events.subjects import stream_of
 from libs.common.relay import Row, waves
 
@@ -40,7 +39,7 @@ async def republish(
 ) -> int:
     """Gives the number of events sent. Raises one of BROKER_ERRORS at the first that was not; run it again then."""
     run, sent = f"{time.time_ns():x}", 0
-    engine = create_async_engine(make_url(relay_url).set(drivername="postgresql+asyncpg"))
+    engine = open_engine(relay_url)
     try:
         async with engine.connect() as connection:
             found = await connection.stream(_SELECT, {"since": since, "until": until, "tenant": tenant, "type": type})

@@ -15,13 +15,11 @@ from functools import partial
 import msgspec
 import structlog
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.common import audit
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
 from libs.common.consumers import Consumer, Subscription, inlets
-from libs.common.db import Database
+from libs.common.db import Database, open_engine
 from libs.common.events.subjects import events_of
 from libs.common.housekeeping import clear
 from libs.common.metrics import CONSUMER_LAG, DEAD_LETTERS, gauge
@@ -67,11 +65,7 @@ class Worker:
         self.bus = Bus(settings.nats_url, Sizes(settings.nats_replicas, settings.nats_stream_bytes))
         self.relay = Relay(service, settings.database_relay_url, self.bus)
         self.database = Database(settings.database_url, pool_size=settings.database_pool, committed=self.relay.wake)
-        self.sweeper = create_async_engine(
-            make_url(settings.database_sweep_url).set(drivername="postgresql+asyncpg"),
-            pool_size=2,
-            isolation_level="AUTOCOMMIT",
-        )
+        self.sweeper = open_engine(settings.database_sweep_url, pool_size=2, isolation_level="AUTOCOMMIT")
         self.inlets = inlets(list(handlers), self.database)
         self.sweeps = [audit.CHAIN, *sweeps]
         self.tasks = list(tasks)

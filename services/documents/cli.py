@@ -23,17 +23,15 @@ def reconcile_command(repair: bool, tenant: UUID | None) -> None:
 
 async def _reconcile(repair: bool, tenant: UUID | None) -> int:
     """Gives the number of findings that are still there."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.ext.asyncio import create_async_engine
 
-    from libs.common.db import Database
+    from libs.common.db import Database, open_engine
     from services.documents.edges import Edges
     from services.documents.scanner import Scanner
     from services.documents.store import Store
 
     settings = load()
     database = Database(settings.database_url, pool_size=2)
-    sweeper = create_async_engine(make_url(settings.database_sweep_url).set(drivername="postgresql+asyncpg"))
+    sweeper = open_engine(settings.database_sweep_url)
     edges = Edges(database, Store(settings), Scanner(""))
     left = found = 0
     try:

@@ -209,6 +209,27 @@ async def test_a_job_ends_with_the_access_of_who_asked_for_it(
     assert await codes(owner, job) == [("withdrawn", "actor_lost_access")]
 
 
+async def test_in_a_closed_tenant_a_job_waits_until_it_is_opened_again(
+    as_: As, acme: uuid.UUID, database: Database
+) -> None:
+    """R-13: nothing is sent meanwhile, and nothing is lost."""
+    owner = as_("owner", acme)
+    job = await ok(owner.post(f"{BULK}/invite", json={"ids": [(await add(owner))["id"]]}), 202)
+    await _set_state(database, acme, "closed")
+    await work_off(database, acme, job)
+    assert await codes(owner, job) == [("waiting", None)]
+    await _set_state(database, acme, "open")
+    async with database.session(acme) as session:
+        assert await session.scalar(update(Job).values(due_at=now()).returning(Job.due_at)) is not None
+    await work_off(database, acme, job)
+    assert await codes(owner, job) == [("done", None)]
+
+
+async def _set_state(database: Database, tenant: uuid.UUID, state: str) -> None:
+    async with database.session(tenant) as session:
+        (await lock_tenant(session)).state = state
+
+
 async def test_rights_of_the_moment_go_with_the_job(as_: As, acme: uuid.UUID, database: Database) -> None:
     """R-09: each item is checked with the rights of who asked."""
     counsellor = as_("counsellor", acme)

@@ -242,7 +242,7 @@ async def test_a_page_is_one_statement(database: Database, crowd: uuid.UUID) -> 
             asked.append(sql)
             return await super().read(tenant_id, sql, *args)
 
-    counting = Counting(str(database.url.render_as_string(hide_password=False)))
+    counting = Counting(str(database.engine.url.render_as_string(hide_password=False)))
     rows, cursor = await list_page(counting, staff(crowd), MemberFilter(), sort="name", cursor=None, limit=4)
     assert (len(rows), cursor is not None, len(asked)) == (4, True, 1)
     await counting.close()

@@ -24,6 +24,7 @@ from services.members.bulk.rules import WAITING, Arguments, drop_waiting
 from services.members.bulk.tables import Job, JobItem
 from services.members.hold import find_held
 from services.members.people.tables import Member
+from services.members.tenants.rules import get_tenant
 
 log = structlog.get_logger()
 
@@ -97,6 +98,9 @@ async def _lock_due(session: AsyncSession, job_id: UUID) -> Job | None:
     query = select(Job).where(Job.id == job_id, Job.due_at <= func.now()).with_for_update(skip_locked=True)
     job = await session.scalar(query)
     if job is None:
+        return None
+    if (await get_tenant(session)).state != "open":
+        job.due_at = now() + _PUT_OFF  # it goes on where the tenant is opened again
         return None
     standing = await session.scalar(select(Member.column).where(Member.id == UUID(str(job.actor["id"]))))
     if standing not in (None, "active"):
