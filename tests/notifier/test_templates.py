@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from libs.common.changes import Audit
+from services.notifier.templates import layout
 from services.notifier.templates.catalog import KINDS
 from tests.notifier.conftest import As
 from tests.notifier.post import Post
@@ -55,6 +56,23 @@ async def test_templates_are_for_those_who_may(
     gone = await caller.delete(f"{INVITATION}/{number}", headers={"If-Match": '"2"'})
     assert gone.status_code == (204 if allowed else write)
     assert (await caller.post(f"{INVITATION}/0/publish")).status_code == (200 if allowed else write)
+
+
+@pytest.mark.parametrize("field", ["subject", "body", "action_label"])
+@pytest.mark.parametrize("mark", [layout.CODE, layout.ACTION])
+async def test_no_text_can_ask_for_the_links_code(as_: As, nord: uuid.UUID, field: str, mark: str) -> None:
+    """R-07: what stands for the code in a stored mail is put in by the product alone; `https://evil.example/?<code>`
+    would lead whoever clicks it, and her invitation, to somebody else.
+    """
+    text = {**TEXT, field: f"{TEXT[field]} https://evil.example/?{mark}"}
+    refused = await as_("admin", nord).post(INVITATION, json=text)
+    assert (refused.status_code, refused.json()["field"]) == (422, field)
+
+
+async def test_no_text_can_ask_for_the_links_code_by_an_escape(as_: As, nord: uuid.UUID) -> None:
+    body = TEXT["body"] + r"https://evil.example/?{{ name|default('\ue000code\ue001') }}"
+    refused = await as_("admin", nord).post(INVITATION, json={**TEXT, "body": body})
+    assert (refused.status_code, refused.json()["line"]) == (422, 5)
 
 
 async def test_another_tenants_versions_do_not_exist(as_: As, nord: uuid.UUID) -> None:

@@ -8,6 +8,7 @@ refused with its line. So nothing reaches the sandbox below that could leave it,
 output is at most (length of source) x (longest list), and both are limited.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -28,6 +29,9 @@ MAX_DEPTH = 12  # blocks inside blocks
 MAX_ITEMS = 50
 MAX_OUTPUT = 200_000  # characters
 MAX_SECONDS = 1.0
+
+_MARKS = re.compile("[\ue000-\ue003]")
+"""What stands for the action and its code while a mail is made: a text that held it would be given the secret."""
 
 
 class TemplateInvalid(Unprocessable):
@@ -61,6 +65,7 @@ def check(source: str, variables: Mapping[str, Kind]) -> nodes.Template:
     """The syntax tree. Raises TemplateInvalid for the first thing that is not allowed."""
     if len(source) > MAX_SOURCE:
         raise TemplateInvalid(line=1, message=f"longer than {MAX_SOURCE} characters")
+    require_no_marks(source)
     try:
         tree = _env.parse(source)
     except TemplateSyntaxError as error:
@@ -69,6 +74,13 @@ def check(source: str, variables: Mapping[str, Kind]) -> nodes.Template:
         raise TemplateInvalid(line=1, message="nested too deeply") from error
     _Checker(variables).block(tree.body, depth=0)
     return tree
+
+
+def require_no_marks(source: str, *, line: int = 1) -> None:
+    """Raises TemplateInvalid for characters that only the product may write. line: where the source begins."""
+    if found := _MARKS.search(source):
+        line += source.count("\n", 0, found.start())
+        raise TemplateInvalid(line=line, message="holds a character of the private use area, which nobody can read")
 
 
 class _Checker:
@@ -140,6 +152,8 @@ class _Checker:
         constant = all(isinstance(arg, nodes.Const) and isinstance(arg.value, str) for arg in node.args)
         if len(node.args) != wanted or not constant or node.kwargs or node.dyn_args or node.dyn_kwargs:
             raise TemplateInvalid(line=node.lineno, message=f"{node.name} takes {wanted or 'no'} text")
+        for arg in node.args:
+            require_no_marks(cast(nodes.Const, arg).value, line=node.lineno)  # written as an escape, perhaps
         return node.name
 
     def _kind(self, name: nodes.Name) -> Kind:

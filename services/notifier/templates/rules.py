@@ -17,7 +17,7 @@ from libs.common.errors import Conflict, NotFound, Outdated, Unprocessable
 from libs.common.tokens import Actor
 from services.notifier.tables import tenant_of
 from services.notifier.templates.catalog import KINDS, MailKind, Source, shipped
-from services.notifier.templates.language import TemplateInvalid
+from services.notifier.templates.language import TemplateInvalid, require_no_marks
 from services.notifier.templates.proof import require_sound
 from services.notifier.templates.published import source_of
 from services.notifier.templates.tables import TemplateVersion
@@ -58,9 +58,7 @@ def require_text(kind: MailKind, text: Text) -> None:
     if not kind.own_text:
         raise TemplateFixed
     require_sound(kind, subject=text.subject, body=text.body)
-    if bool(text.action_label.strip()) != ("action" in kind.variables):
-        wanted = "is missing" if "action" in kind.variables else "is not for this mail: it has no button"
-        raise TemplateInvalid(field="action_label", line=1, message=wanted)
+    _require_label(kind, text.action_label)
 
 
 async def list_versions(session: AsyncSession, kind: str, locale: str) -> Sequence[TemplateVersion]:
@@ -174,6 +172,16 @@ async def compare(session: AsyncSession, *, kind: str, locale: str, old: int, ne
         for name in ("subject", "body", "action_label")
     }
     return Compared(**lines)
+
+
+def _require_label(kind: MailKind, label: str) -> None:
+    try:
+        require_no_marks(label)
+    except TemplateInvalid as error:
+        raise TemplateInvalid(**{"field": "action_label", **error.params}) from error
+    if bool(label.strip()) != ("action" in kind.variables):
+        wanted = "is missing" if "action" in kind.variables else "is not for this mail: it has no button"
+        raise TemplateInvalid(field="action_label", line=1, message=wanted)
 
 
 async def _get_draft(session: AsyncSession, kind: str, locale: str, number: int, version: int) -> TemplateVersion:
