@@ -33,6 +33,7 @@ class AddressMalformed(Malformed):
 
 
 _LOCAL = re.compile(r"""[^\s@"(),:;<>\[\\\].]+(?:\.[^\s@"(),:;<>\[\\\].]+)*""")
+_ENCODED_WORD = re.compile(r"=\?.*\?=")
 _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -41,7 +42,8 @@ def canonical_address(raw: str) -> str:
 
     Trimmed; the local part in NFKC and case-folded, the domain in its ASCII form (IDNA 2008, mapped by UTS 46).
     Dots and plus signs stay: who ignores them is the provider's business. Idempotent. Raises AddressMalformed for what
-    is not one plain address with a dotted domain (RFC 5321: 64 octets, 254 in all): no quotes, comments, IP literals.
+    is not one plain address with a dotted domain (RFC 5321: 64 octets, 254 in all): no quotes, comments, IP literals,
+    encoded words (RFC 2047: mail programs would show another address).
 
     Different addresses may share a canonical form. So mail goes to the address that is stored, never to one that was
     typed into a form to look it up.
@@ -51,6 +53,8 @@ def canonical_address(raw: str) -> str:
     local, at, domain = unicodedata.normalize("NFKC", raw.strip()).strip().rpartition("@")
     local = _folded(local)
     if not at or not _LOCAL.fullmatch(local) or any(unicodedata.category(c) in _CONTROL for c in local):
+        raise AddressMalformed(field="email")
+    if _ENCODED_WORD.search(local):
         raise AddressMalformed(field="email")
     try:
         ascii_domain = idna.encode(domain, uts46=True).decode()

@@ -94,6 +94,7 @@ def test_canonical_address(raw: str, canonical: str) -> None:
         "bob@example.org\nBcc: eve@example.org", "bob@xn--a.org", "\ud800@example.org", "bob@\ud800.org",
         "bob@☃.example", "x" * 65 + "@example.org", "ü" * 33 + "@example.org", "bob@" + "x" * 64 + ".org",
         "bob@" + "x." * 130 + "org", "x" * 1_000_000, "@" * 300,
+        "=?utf-8?q?eve=40example.net?=@example.org",
     ],
 )  # fmt: skip
 def test_what_no_plain_mail_can_be_sent_to_is_no_address(raw: str) -> None:

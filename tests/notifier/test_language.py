@@ -234,6 +234,28 @@ def test_what_was_put_in_comes_out_of_a_mail_program(text: str, html: str) -> No
     assert (mail["Subject"], mail["Reply-To"]) == ("Grüße", "hallo@nord.example")
 
 
+def test_no_name_and_no_subject_hides_an_address_in_an_encoded_word() -> None:
+    """R-28: RFC 2047 is for us to write, not for who types a sender name or a subject."""
+    typed = "=?utf-8?b?UGF5UGFsIHNlcnZpY2VAcGF5cGFsLmNvbQ==?="  # PayPal service@paypal.com
+    raw = compose(
+        Draft(
+            message_id=uuid.uuid4(),
+            created_at=datetime(2026, 11, 21, tzinfo=UTC),
+            sender="post@mail.example.org",
+            sender_name=typed,
+            reply_to=None,
+            recipient="kim@example.org",
+            locale="de",
+            subject=typed,
+            text="x",
+            html="<p>x</p>",
+        )
+    )
+    mail = message_from_bytes(raw, policy=default)
+    assert "paypal" not in f"{raw.decode()} {mail['From']} {mail['Subject']}"
+    assert [one.addr_spec for one in mail["From"].addresses] == ["post@mail.example.org"]
+
+
 def test_a_mail_to_an_address_beyond_ascii_names_its_domain_in_ascii() -> None:
     raw = compose(
         Draft(

@@ -7,6 +7,7 @@ import sys
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -51,6 +52,16 @@ async def test_a_temporary_refusal_is_tried_again_later(post: Post, nord: uuid.U
         ("sent", 250, "2.0.0"),
     ]
     assert await post.told(bob) == [("queued", None), ("deferred", "later"), ("sent", None)]
+
+
+async def test_a_mail_reaches_an_address_whose_local_part_is_beyond_ascii(post: Post, nord: uuid.UUID) -> None:
+    """RFC 6531: where the relay speaks SMTPUTF8, and the address in the mail is the one that was typed."""
+    kim = await post.add(nord, f"jürgen{uuid.uuid4().hex}@bücher.test")
+    await post.invite(kim)
+    await post.sender.send_due()
+    assert (await post.message(kim)).state == "sent"
+    (mail,) = post.catcher.messages(quote(kim.email.replace("bücher", "xn--bcher-kva")))
+    assert f"To: {kim.email.replace('bücher', 'xn--bcher-kva')}\r\n".encode() in post.catcher.raw(mail["id"])
 
 
 async def test_a_storm_of_temporary_refusals_loses_and_doubles_nothing(post: Post, nord: uuid.UUID) -> None:

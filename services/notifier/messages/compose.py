@@ -54,11 +54,11 @@ _HEADERS = _Headers()
 def compose(draft: Draft) -> bytes:
     policy = (SMTP if draft.recipient.isascii() else SMTPUTF8).clone(header_factory=_HEADERS, cte_type="7bit")
     mail = EmailMessage(policy=policy)  # not every server takes eight bits
-    mail["From"] = Address(draft.sender_name, addr_spec=draft.sender)
-    mail["To"] = Address(addr_spec=draft.recipient)
+    mail["From"] = _address(draft.sender, _as_typed(draft.sender_name))
+    mail["To"] = _address(draft.recipient)
     if draft.reply_to:
-        mail["Reply-To"] = Address(addr_spec=draft.reply_to)
-    mail["Subject"] = draft.subject
+        mail["Reply-To"] = _address(draft.reply_to)
+    mail["Subject"] = _as_typed(draft.subject)
     mail["Date"] = format_datetime(draft.created_at)
     mail["Message-ID"] = mail_id(draft.message_id, draft.sender)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: answering machines stay quiet
@@ -71,3 +71,16 @@ def compose(draft: Draft) -> bytes:
         html.add_related(draft.logo[1], kind, subtype, cid=f"<{LOGO}>", disposition="inline")  # type: ignore[union-attr]
     mail["Content-Language"] = draft.locale  # last: adding parts would move it into the first of them
     return mail.as_bytes()
+
+
+def _address(address: str, name: str = "") -> Address:
+    """By its parts: read from one text, Address takes none beyond ASCII."""
+    local, _, domain = address.rpartition("@")
+    return Address(name, username=local, domain=domain)
+
+
+def _as_typed(text: str) -> str:
+    """EmailMessage decodes what looks like an encoded word (RFC 2047), in which a name would hide what names may not
+    hold.
+    """
+    return text.replace("=?", "= ?")
