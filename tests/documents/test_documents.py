@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.changes import Audit, Outbox
 from libs.common.db import Database
+from libs.common.pages import encode_cursor
 from libs.common.sweeps import sweep_once
+from services.documents.documents.search import Filter
 from services.documents.edges import Edges
 from services.documents.erasures.sweeps import DELETIONS_DUE, SWEEPS, delete_in_store
 from services.documents.work import work_once
@@ -76,6 +78,14 @@ async def test_a_cursor_serves_its_own_list_only(as_: As, bob: uuid.UUID) -> Non
     for params in ({"cursor": cursor, "tag": "a"}, {"cursor": "nonsense"}, {"cursor": cursor, "member_id": str(bob)}):
         answer = await carla.get(DOCUMENTS, params=params)
         assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_cursor_of_a_time_that_utc_does_not_have_is_malformed(as_: As, at: str) -> None:
+    """No 5xx from any input: a cursor is a client's text like any other."""
+    forged = encode_cursor(Filter().name(), at, str(uuid.uuid4()))
+    answer = await as_("counsellor").get(DOCUMENTS, params={"cursor": forged})
+    assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
 
 
 async def test_lists_are_narrowed_by_type_kind_tag_and_text(as_: As, bob: uuid.UUID) -> None:

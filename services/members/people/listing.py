@@ -129,7 +129,7 @@ async def list_page(
 
 def _after(name: str, cursor: str, kind: Any) -> tuple[object, UUID]:
     key, id = decode_cursor(name, cursor, kind, UUID)
-    return (key if kind is _Key else in_utc(key, "cursor")), id
+    return key, id
 
 
 @lru_cache(512)
