@@ -122,6 +122,16 @@ async def test_before_the_entry_date_the_page_says_from_when(world: World) -> No
     assert says(page, "accepted_waiting", time="01.06.2030, 09:00 Uhr")
 
 
+async def test_an_entry_date_at_the_end_of_the_calendar_is_shown_too(world: World) -> None:
+    """It is 10000 in Berlin already: she is in, and is told so by a page that can be drawn."""
+    never = datetime(9999, 12, 31, 23, 30, tzinfo=UTC)
+    bob = world.member(await world.tenant(), starts_at=never, blocked=["outside_dates"])
+    browser = world.browser()
+    page = await browser.get(f"/t/{bob.tenant.slug}/invitation/{await world.invite(bob)}", follow_redirects=True)
+    page = await press(browser, page, "accept", password=PASSWORD)
+    assert says(page, "accepted_waiting", time="31.12.9999, 23:30 Uhr")
+
+
 async def test_signing_in_and_out_at_a_tenant(world: World) -> None:
     bob, _ = await world.joined(await world.tenant(display_name="Beratung <Nord>"))
     browser, path = world.browser(), f"/t/{bob.tenant.slug}"

@@ -1,5 +1,6 @@
 """One request for a page: whose tenant, which language, what to show, and what to show again when a rule refuses."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -118,8 +119,10 @@ class View:
         return nonces.nonce_for(self.browser.device, action)
 
     def time(self, at: datetime) -> str:
-        """As people in the tenant's time zone write it."""
-        local = at.astimezone(ZoneInfo(self.tenant.time_zone if self.tenant else "UTC"))
+        """As people in the tenant's time zone write it; the calendar's last hours as they are, in UTC."""
+        local = at
+        with contextlib.suppress(OverflowError):
+            local = at.astimezone(ZoneInfo(self.tenant.time_zone if self.tenant else "UTC"))
         zone = "" if self.tenant else " UTC"
         if self.language == "de":
             return f"{local:%d.%m.%Y, %H:%M} Uhr{zone}"
