@@ -152,6 +152,14 @@ async def test_asking_again_and_again_is_slowed_down_whoever_is_meant(world: Wor
         assert statuses == [204, 204, 204, 204, 429, 429]
 
 
+async def test_another_spelling_is_no_new_request(world: World) -> None:
+    bob, _ = await world.joined(await world.tenant())
+    name, domain = bob.email.split("@")
+    spelled = [f"{name}@{domain[:n]}\u00ad{domain[n:]}" for n in range(1, 6)]
+    statuses = [(await ask(world, bob.tenant, typed, ip="192.0.2.201")).status_code for typed in spelled]
+    assert statuses == [204, 204, 204, 204, 429]
+
+
 async def test_one_changes_it_with_the_current_one_and_other_sessions_end(world: World) -> None:
     bob, browser = await world.joined(await world.tenant())
     phone = world.browser()

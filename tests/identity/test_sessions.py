@@ -249,6 +249,17 @@ async def test_guessing_waits_ever_longer_whether_the_account_is_there_or_not(wo
         assert waits[0] < waits[1] < waits[2]
 
 
+async def test_another_spelling_and_another_tenants_page_are_no_new_guesses(world: World) -> None:
+    """An address has spellings without end (a soft hyphen is none), and every tenant's page asks for its password."""
+    bob, _ = await world.joined(await world.tenant())
+    other, name, domain = await world.tenant(), *bob.email.split("@")
+    spelled = [f"{name}@{domain[:n]}\u00ad{domain[n:]}" for n in range(1, 4)]
+    spelled += [bob.email.upper(), f"{name}@{domain.replace('.', '\u3002')}", f" {bob.email}"]
+    guesser = world.browser(ip="203.0.113.7")
+    assert [(await world.sign_in(bob.tenant, login, "a guess", guesser)).status_code for login in spelled] == [401] * 6
+    assert (await world.sign_in(other, bob.email, "one more guess", guesser)).status_code == 429
+
+
 async def test_guessing_locks_nobody_out(world: World) -> None:
     """Issue 3: from her own browser she comes in at once, from a new one elsewhere within half a minute."""
     bob, browser = await world.joined(await world.tenant())

@@ -17,7 +17,7 @@ from services.identity.memberships.tables import Membership
 from services.identity.passwords.resets import ask_reset
 from services.identity.passwords.tables import ResetRequest
 from services.identity.persons.tables import Person, PersonAddress
-from services.identity.sessions.candidates import address_key
+from services.identity.sessions.candidates import account_of, address_key
 from services.identity.sessions.rules import tenant_of
 from services.identity.tenants.rules import find_tenant
 from services.identity.throttling import rules as throttling
@@ -29,7 +29,7 @@ _HOUR = 60 * 60
 async def forgot(doors: Doors, browser: Browser, *, slug: str | None, typed: str) -> None:
     """Raises NotFound for a tenant that is not there, TooManyTries whoever is meant."""
     tenant_id = PLATFORM if slug is None else await tenant_of(doors, slug)
-    account = throttling.digest("forgot", tenant_id, login_key(typed))
+    account = account_of("forgot", tenant_id, typed)
     network = throttling.digest("forgot", throttling.network_of(browser.ip))
     async with doors.database.session(tenant_id) as session:
         await throttling.admit(session, [Limit(account, 3, _HOUR), Limit(network, 30, _HOUR)])

@@ -6,12 +6,14 @@ import msgspec
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.common.db import PLATFORM
 from libs.common.errors import Malformed
 from libs.common.text import canonical_address
 from services.identity.local_credentials.tables import LocalCredential
 from services.identity.memberships.names import login_key
 from services.identity.memberships.tables import Membership
 from services.identity.persons.tables import Person, PersonAddress, PersonMembership
+from services.identity.throttling.rules import digest
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -36,6 +38,14 @@ def address_key(typed: str) -> str:
         return canonical_address(typed)
     except Malformed:
         return ""
+
+
+def account_of(what: str, tenant_id: UUID, typed: str) -> bytes:
+    """Whose attempts these are, for throttling: an address is one account, at whichever tenant and in whichever of its
+    many spellings it is typed; a login name is one in its tenant.
+    """
+    key = address_key(typed)
+    return digest(what, PLATFORM, key) if key else digest(what, tenant_id, login_key(typed))
 
 
 def _by_login_name(typed: str) -> Select[str, UUID | None, UUID]:

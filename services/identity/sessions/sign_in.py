@@ -12,9 +12,8 @@ from libs.common.db import PLATFORM, now, use_tenant
 from libs.common.errors import Forbidden, Unauthenticated
 from services.identity.doors import Doors
 from services.identity.local_credentials.tables import LocalCredential
-from services.identity.memberships.names import login_key
 from services.identity.persons.tables import Person, PersonMembership
-from services.identity.sessions.candidates import Candidate, find_candidate
+from services.identity.sessions.candidates import Candidate, account_of, find_candidate
 from services.identity.sessions.closing import end_session
 from services.identity.sessions.rules import choices, digest_of, find_session, open_tenant, tenant_of
 from services.identity.sessions.tables import CookieSession
@@ -49,7 +48,7 @@ async def sign_in(
     browser has; it is replaced. Raises SignInRefused, TooManyTries, or, after the right password, why not.
     """
     tenant_id = PLATFORM if slug is None else await tenant_of(doors, slug)
-    account = throttling.digest("sign-in", tenant_id, login_key(login))
+    account = account_of("sign-in", tenant_id, login)
     async with doors.database.session(tenant_id) as session:
         limits = await throttling.limits_of_sign_in(session, account, browser)
         await throttling.admit(session, limits)
