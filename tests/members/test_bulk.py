@@ -194,6 +194,17 @@ async def test_who_may_not_revoke_stops_a_job_and_takes_nothing_back(as_: As, da
     assert await codes(counsellor, job) == [("done", None), ("withdrawn", None)]
 
 
+async def test_who_may_not_revoke_stops_no_revoking(as_: As, database: Database) -> None:
+    """R-10: a counsellor who is about to lose her access does not keep it by withdrawing the job."""
+    tenant = await make_tenant(database, seats=10)
+    admin, ids = as_("admin", tenant), [str(id) for id in await crowd(database, tenant, 2)]
+    job = await ok(admin.post(f"{BULK}/revoke", json={"ids": ids}), 202)
+    refused = await as_("counsellor", tenant).post(f"{JOBS}/{job['id']}/withdraw")
+    assert (refused.status_code, refused.json()["permission"]) == (403, "members:revoke")
+    assert (await ok(admin.get(f"{JOBS}/{job['id']}")))["state"] == "running"
+    assert (await ok(admin.post(f"{JOBS}/{job['id']}/withdraw"), 202))["state"] == "withdrawn"
+
+
 async def test_a_job_ends_with_the_access_of_who_asked_for_it(
     as_: As, acme: uuid.UUID, database: Database, answers: Answers
 ) -> None:

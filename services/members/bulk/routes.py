@@ -81,16 +81,17 @@ async def list_items(
 @post(
     "/jobs/{job_id:uuid}/withdraw",
     permission=Permission.MEMBERS_INVITE,
-    responses=problems(NotFound, rules.JobFinished),
+    responses=problems(NotFound, rules.JobFinished, Forbidden),
     status_code=202,
     summary="Stop a job, and take back what it sent",
 )
 async def withdraw_job(
     session: Session, actor: CurrentActor, once: OnceOnly, job_id: FromPath[UUID]
 ) -> Response[JobOut]:
-    """What waits is dropped. Who may revoke also takes back the job's invitations that are still open."""
-    take_back = Permission.MEMBERS_REVOKE in actor.rights
-    job = await rules.withdraw_job(session, actor, job_id, take_back=take_back)
+    """What waits is dropped. Who may revoke also takes back the job's invitations that are still open, and nobody else
+    stops others from being revoked.
+    """
+    job = await rules.withdraw_job(session, actor, job_id)
     return await once.answer(await _out(session, job), 202, headers=_at(job))
 
 

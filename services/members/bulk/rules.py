@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note
 from libs.common.db import now
-from libs.common.errors import Conflict, NotFound, Unprocessable
+from libs.common.errors import Conflict, Forbidden, NotFound, Unprocessable
+from libs.common.permissions import Permission
 from libs.common.tokens import Actor
 from services.members.bulk.schemas import MOST
 from services.members.bulk.tables import Job, JobItem
@@ -80,15 +81,18 @@ async def start_job(
     return job
 
 
-async def withdraw_job(session: AsyncSession, actor: Actor, job_id: UUID, *, take_back: bool) -> Job:
-    """What waits is not done any more; take_back: invitations that are still open are revoked, by this actor.
+async def withdraw_job(session: AsyncSession, actor: Actor, job_id: UUID) -> Job:
+    """What waits is not done any more; where the actor may revoke, invitations that are still open are revoked, by him.
 
-    Raises NotFound, JobFinished.
+    Raises NotFound, JobFinished, Forbidden for who stops what he could not have begun.
     """
     job = await session.scalar(select(Job).where(Job.id == job_id).with_for_update())
     if job is None:
         raise NotFound
-    take_back = take_back and job.command == "invite"
+    may_revoke = Permission.MEMBERS_REVOKE in actor.rights
+    if job.command == "revoke" and not may_revoke:
+        raise Forbidden(permission=Permission.MEMBERS_REVOKE)
+    take_back = may_revoke and job.command == "invite"
     if job.state in ("withdrawing", "withdrawn") or (job.state != "running" and not take_back):
         raise JobFinished
     if take_back:
