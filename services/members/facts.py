@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from libs.common.errors import AppError
-from libs.common.permissions import Permission
+from libs.common.permissions import Group, Permission, Role, rights_of
 from services.members import refusals
 
 Life = Literal["present", "marked_deleted", "erasing", "anonymised", "erased"]
@@ -97,6 +97,7 @@ RIGHT: Final = {
     Action.RESTORE: Permission.MEMBERS_DELETE,
 }
 _ENDS_ACCESS = frozenset({Action.REVOKE, Action.LOCK, Action.DEACTIVATE, Action.DELETE})
+_MOVES_ACCESS = _ENDS_ACCESS | {Action.UNLOCK, Action.REACTIVATE, Action.DATES}
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +114,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """An owner, or the first one who has not accepted yet: operators alone may touch that invitation."""
     has_email: bool
     is_self: bool
+    may_more: bool = False
+    """She has a right that the actor lacks."""
 
 
 class AllowedAction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -230,6 +233,8 @@ def refusal(action: Action, at: Standing) -> type[AppError] | None:
         return refusals.IsSelf
     if action in _ENDS_ACCESS and at.owner:
         return refusals.IsOwner
+    if action in _MOVES_ACCESS and at.may_more and not at.owner:
+        return refusals.MayMore
     match action:
         case Action.INVITE | Action.READDRESS | Action.LOCAL_ACCESS:
             return _refused_access(action, at)
@@ -262,6 +267,11 @@ def _refused_access(action: Action, at: Standing) -> type[AppError] | None:
             return refusals.InvitationOpen
         return refusals.HasEmail if at.has_email else None
     return None if at.has_email else refusals.EmailMissing
+
+
+def may_more(roles: Iterable[str], groups: Iterable[str], rights: Iterable[str]) -> bool:
+    """Whether these roles and permission groups give a right that is not among the rights."""
+    return not rights_of(map(Role, roles), map(Group, groups)) <= frozenset(rights)
 
 
 @lru_cache(4096)

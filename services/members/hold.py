@@ -75,7 +75,8 @@ def new(tenant: Tenant, member: Member) -> Held:
 
 
 def require(action: Action, member: Member, actor: Actor) -> None:
-    error = f.refusal(action, member.standing(actor.id))
+    rights = None if actor.kind in ("system", "operator") else actor.rights
+    error = f.refusal(action, member.standing(actor.id, rights))
     if error is not None:
         raise error(**_params(error, member))
 

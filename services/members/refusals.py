@@ -9,6 +9,10 @@ class NoRight(Forbidden):
     title = "You may not do this"
 
 
+class MayMore(Forbidden):
+    title = "The member may more than you: ask somebody who may as much"
+
+
 class NotPresent(Conflict):
     title = "This member is deleted or gone"
 

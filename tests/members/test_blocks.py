@@ -17,7 +17,7 @@ from libs.common.sweeps import sweep_once
 from services.members.people.tables import Member
 from services.members.worker import SWEEPS
 from tests.conftest import UrlsOf
-from tests.members.conftest import MEMBERS, Answers, As, add, at, make_tenant, ok, read, tell
+from tests.members.conftest import MEMBERS, Answers, As, add, allowed, at, make_tenant, ok, read, tell
 from tests.members.test_access import ended, facts_of, wanted
 
 SEATS = "/members/v1/seats"
@@ -313,3 +313,26 @@ async def test_the_tenant_sets_its_retention(as_: As, database: Database) -> Non
     admin = as_("admin", tenant)
     marked = await ok(admin.delete(f"{MEMBERS}/{(await add(admin))['id']}", headers={"If-Match": '"1"'}))
     assert abs(at(marked["deleted_until"]) - now() - timedelta(days=400)) < timedelta(minutes=1)
+
+
+async def test_a_counsellor_locks_no_admin_out(
+    as_: As, acme: uuid.UUID, active: dict[str, Any], answers: Answers
+) -> None:
+    """Who may more is for those who may as much: locking, deactivating, revoking, dates, and the ways back."""
+    counsellor, coordinator, admin = (as_(who, acme) for who in ("counsellor", "coordinator", "admin"))
+    made = identity.RolesChanged(uuid.UUID(active["id"]), epoch=0, roles=["admin", "member"], permission_groups=[])
+    await answers(acme, made)
+    for command in ("lock", "deactivate", "revoke"):
+        assert (await tell(coordinator, active, command, 403))["code"] == "may_more"
+    assert (await set_dates(counsellor, active, ends=TOMORROW, status=403))["code"] == "may_more"
+    assert allowed(await read(counsellor, active))["lock"] == "may_more"
+    assert allowed(await read(admin, active))["lock"] is None
+    await tell(admin, active, "lock")
+    assert (await tell(counsellor, active, "unlock", 403))["code"] == "may_more"
+
+
+async def test_counsellors_lock_each_other(as_: As, acme: uuid.UUID, active: dict[str, Any], answers: Answers) -> None:
+    """A-45: who may as much, may."""
+    id = uuid.UUID(active["id"])
+    await answers(acme, identity.RolesChanged(id, epoch=0, roles=["member"], permission_groups=["counsellor"]))
+    assert (await tell(as_("counsellor", acme), active, "lock"))["column"] == "locked"

@@ -201,6 +201,14 @@ def test_a_command_is_possible_or_says_why_not(action: Action, where: dict[str, 
     assert (error.code() if error else None) == reason
 
 
+@pytest.mark.parametrize("action", Action)
+def test_nobody_moves_the_access_of_who_may_more(action: Action) -> None:
+    """R-09, in the small: a counsellor locks no admin out."""
+    error = f.refusal(action, standing(access="active", locked=True, may_more=True))
+    moves = {"revoke", "lock", "unlock", "deactivate", "reactivate", "dates", "delete"}
+    assert (error is not None and error.code() == "may_more") == (action in moves)
+
+
 def test_allowed_actions_name_every_command_with_its_reason() -> None:
     """E-04: rights first, then facts."""
     told = {one.action: one.reason for one in f.allowed_actions(standing(), frozenset({Permission.MEMBERS_INVITE}))}

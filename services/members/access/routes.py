@@ -97,7 +97,9 @@ async def open_local_access(
 @post(
     "/revoke",
     permission=Permission.MEMBERS_REVOKE,
-    responses=problems(NotFound, refusals.NotPresent, refusals.NoAccess, refusals.IsOwner, refusals.IsSelf),
+    responses=problems(
+        NotFound, refusals.NotPresent, refusals.NoAccess, refusals.IsOwner, refusals.IsSelf, refusals.MayMore
+    ),
     status_code=200,
     summary="End invitation or access; she stays in the list",
 )

@@ -16,7 +16,7 @@ from services.members.people.rules import DatesReversed
 from services.members.people.schemas import MemberOut, shown
 from services.members.seats.rules import SeatLimitReached
 
-_COMMON = (NotFound, refusals.NotPresent)
+_COMMON = (NotFound, refusals.NotPresent, refusals.MayMore)
 
 
 @post(

@@ -16,7 +16,7 @@ from services.members.seats.rules import SeatLimitReached
 @delete(
     "/{member_id:uuid}",
     permission=Permission.MEMBERS_DELETE,
-    responses=problems(NotFound, refusals.NotPresent, refusals.IsOwner, refusals.IsSelf),
+    responses=problems(NotFound, refusals.NotPresent, refusals.IsOwner, refusals.IsSelf, refusals.MayMore),
     status_code=200,
     summary="Mark deleted; the tenant's retention runs",
     tags=["Deletion"],

@@ -9,7 +9,17 @@ from libs.common.permissions import Group, Permission, Role
 from libs.common.text import Address, Line
 from libs.common.tokens import Actor
 from services.members.access.presets import Presets
-from services.members.facts import Access, AllowedAction, Column, Guidance, Life, Standing, account, allowed_actions
+from services.members.facts import (
+    Access,
+    AllowedAction,
+    Column,
+    Guidance,
+    Life,
+    Standing,
+    account,
+    allowed_actions,
+    may_more,
+)
 from services.members.moments import Moment
 from services.members.people.tables import NEVER, Member
 
@@ -154,6 +164,7 @@ def shown_row(row: Mapping[str, Any], actor: Actor) -> MemberOut:
         owner=row["first_owner"] or "owner" in row["roles"],
         has_email=row["email"] is not None,
         is_self=row["id"] == actor.id,
+        may_more=may_more(row["roles"], row["permission_groups"], actor.rights),
     )
     return MemberOut(
         id=row["id"],

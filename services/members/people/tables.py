@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -6,7 +7,7 @@ from sqlalchemy import ARRAY, ForeignKeyConstraint, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from libs.common.db import Versioned
-from services.members.facts import Access, Column, Facts, GuidanceCode, Life, Outside, Standing
+from services.members.facts import Access, Column, Facts, GuidanceCode, Life, Outside, Standing, may_more
 from services.members.tables import Table
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,7 +101,8 @@ class Member(Versioned, Table):
     def is_owner(self) -> bool:
         return "owner" in self.roles
 
-    def standing(self, actor_id: UUID) -> Standing:
+    def standing(self, actor_id: UUID, rights: Collection[str] | None = None) -> Standing:
+        """rights: the actor's; None for the system and for operators."""
         return Standing(
             life=self.life,
             access=self.access,
@@ -111,6 +113,7 @@ class Member(Versioned, Table):
             owner=self.is_owner or self.first_owner,
             has_email=self.email is not None,
             is_self=self.id == actor_id,
+            may_more=rights is not None and may_more(self.roles, self.permission_groups, rights),
         )
 
 
