@@ -12,9 +12,9 @@ from tests.journeys.world import Operator, Tenant, World
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One stack for all faults, so one worker. A fault takes its time."""
+    """One stack for all faults that need one, so one worker. A fault takes its time."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("faults"))
             item.add_marker(pytest.mark.timeout(240))
 

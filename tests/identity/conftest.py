@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.consumers import Inlet
+from libs.common.roles import Urls
 from services.identity.app import create_app
 from services.identity.beats.rules import handlers as beats
 from services.identity.doors import Doors
@@ -25,9 +26,8 @@ from tests.identity.story import World
 As = Callable[..., AsyncClient]
 
 
-@pytest.fixture
-async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
-    urls = await urls_of("identity")
+def settings_on(urls: Urls, keys_dir: Path) -> Settings:
+    """Passwords cost nearly nothing, and nothing is on the bus."""
     return Settings(
         database_url=urls.app,
         database_relay_url=urls.relay,
@@ -41,6 +41,11 @@ async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
         password_memory_kib=8,
         outgoing_loopback=True,
     )
+
+
+@pytest.fixture
+async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
+    return settings_on(await urls_of("identity"), keys_dir)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -280,23 +281,13 @@ class Machine(RuleBasedStateMachine):
             assert member.column == f.column(member.facts)
             assert member.guidance == f.guidance(member.facts, member.mail_state).code
             self.counters_never_fall(member)
-            self.the_history_explains(member, history.get(member.id, []))
+            explain(member, history.get(member.id, []), moved=_MOVED)
 
     def counters_never_fall(self, member: Member) -> None:
         found = tuple(getattr(member, name) for name in COUNTERS)
         before = self.counters.get(member.id, found)
         assert all(new >= old for new, old in zip(found, before, strict=True))
         self.counters[member.id] = found
-
-    def the_history_explains(self, member: Member, entries: list[dict[str, Any]]) -> None:
-        """Each entry begins where the last one ended, and the last one ends where she stands."""
-        told = Facts()
-        for entry in entries:
-            for name, (was, becomes) in entry.get("changed", {}).items():
-                assert name in _MOVED or plain(getattr(told, name)) == was, (name, entry)
-                told = msgspec.structs.replace(told, **{name: becomes})
-        for name in Facts.__struct_fields__:
-            assert name in _MOVED or plain(getattr(told, name)) == plain(getattr(member.facts, name)), name
 
     # Helpers
 
@@ -357,6 +348,17 @@ class Machine(RuleBasedStateMachine):
 
 # time_passes moves these behind the history's back, as no clock does.
 _MOVED = ("locked_until", "starts_at", "ends_at", "login_due_at")
+
+
+def explain(member: Member, history: list[dict[str, Any]], *, moved: Collection[str]) -> None:
+    """Each entry begins where the last one ended, and the last one ends where she stands. moved: facts left out."""
+    told = Facts()
+    for entry in history:
+        for name, (was, becomes) in entry.get("changed", {}).items():
+            assert name in moved or plain(getattr(told, name)) == was, (name, entry)
+            told = msgspec.structs.replace(told, **{name: becomes})
+    for name in Facts.__struct_fields__:
+        assert name in moved or plain(getattr(told, name)) == plain(getattr(member.facts, name)), name
 
 
 def plain(value: Any) -> Any:
