@@ -48,6 +48,7 @@ class StandIn:
             if len(body) > self.longest:
                 writer.write(b"INSTREAM size limit exceeded. ERROR\0")
                 await writer.drain()
+                await reader.read()  # hanging up on unread bytes may cost the answer, which is what "rude" is for
                 return
         self.scanned += 1
         if self.mood == "silent":
