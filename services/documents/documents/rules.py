@@ -68,6 +68,8 @@ async def edit_document(
     for name in changed:
         setattr(document, name, fields[name])
     if {"visibility", "group_id"} & set(changed):
+        if (document.uploader_id, document.uploader_holder) != (actor.id, actor.holder):
+            raise Forbidden  # who sees it, says who uploaded it (T-06)
         policy = await get_policy(session, document.tenant_id)
         await require_showable(session, policy, document.visibility, document.group_id)
     document.words = words_of(document.name, document.description, document.tags)

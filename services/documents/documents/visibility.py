@@ -28,7 +28,7 @@ def visible(actor: Actor) -> ColumnElement[bool]:
 
 
 def changeable(actor: Actor) -> ColumnElement[bool]:
-    """What the actor may also rename, describe, tag and delete."""
+    """What the actor may also rename, describe, tag and delete; who sees it, its uploader alone says."""
     if Permission.DOCUMENTS_WRITE not in actor.rights:
         return and_(Document.deleted_at.is_(None), mine(actor), _about(actor))
     admin = Document.visibility == "own_or_admin" if Permission.DOCUMENTS_READ_ANY in actor.rights else false()
