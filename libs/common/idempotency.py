@@ -101,12 +101,14 @@ async def provide_once(
     """Raises Replayed with the stored answer where the key was used before."""
     if idempotency_key is None:
         return Once(session, None)
+    # Another human who holds the same membership now did not make the former's request.
+    asked = f"{actor.holder}\0{request.url.query}\0".encode() + await request.body()
     row = {
         "tenant_id": cast(UUID, actor.tenant_id),
         "actor_id": actor.id,
         "route": f"{request.method} {request.url.path}",
         "key": idempotency_key,
-        "request_digest": hashlib.sha256(request.url.query.encode() + b"\0" + await request.body()).digest(),
+        "request_digest": hashlib.sha256(asked).digest(),
     }
     inserted = await session.execute(
         insert(StoredAnswer).values(**row).on_conflict_do_nothing().returning(StoredAnswer.key)

@@ -211,6 +211,16 @@ async def test_a_key_is_its_callers_own(
     assert (await stranger.post(NOTES, json={"text": "c"}, headers=key)).json() == {"text": "c", "number": 1}
 
 
+async def test_a_key_goes_with_its_holder(
+    app: Litestar, client_of: ClientOf, token_for: TokenFor, acme: uuid.UUID
+) -> None:
+    """Who holds the membership next is not told what the former was answered (design section 4)."""
+    key, id = {"Idempotency-Key": "k1"}, uuid.uuid4()
+    former, later = (client_of(app, token_for("admin", acme, id=id, holder=holder)) for holder in (1, 2))
+    assert (await former.post(NOTES, json={"text": "a"}, headers=key)).status_code == 201
+    assert (await later.post(NOTES, json={"text": "a"}, headers=key)).json()["code"] == "idempotency_key_reused"
+
+
 async def test_a_key_with_another_request_is_refused(admin: AsyncClient) -> None:
     await admin.post(NOTES, json={"text": "a"}, headers={"Idempotency-Key": "k1"})
     answer = await admin.post(NOTES, json={"text": "b"}, headers={"Idempotency-Key": "k1"})

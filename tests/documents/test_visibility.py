@@ -153,6 +153,18 @@ async def test_what_is_shown_to_staff_is_changed_by_its_uploader_only(as_: As, b
     assert (await as_("admin").client.delete(f"{DOCUMENTS}/{for_admins['id']}", headers=headers)).status_code == 204
 
 
+async def test_who_sees_a_document_is_said_by_its_uploader_alone(as_: As, bob: uuid.UUID, allow: Allow) -> None:
+    """T-06: what was opened to admins, no admin opens to whom it is about."""
+    await allow(visibilities=["private", "own_or_admin", "subject"])
+    carla = as_("counsellor")
+    path = f"{DOCUMENTS}/{(await carla.file(bob, visibility='own_or_admin'))['id']}"
+    admin = as_("admin").client
+    assert (await admin.patch(path, json={"name": "neu.pdf"}, headers={"If-Match": '"1"'})).status_code == 200
+    shown = {"visibility": "subject"}
+    assert (await admin.patch(path, json=shown, headers={"If-Match": '"2"'})).status_code == 403
+    assert (await carla.client.patch(path, json=shown, headers={"If-Match": '"2"'})).status_code == 200
+
+
 async def test_a_link_is_good_for_its_holder_and_shows_nothing(as_: As, bob: uuid.UUID) -> None:
     """R-10, A-36: 60 seconds; an attachment of no type, whatever the file is."""
     carla = as_("counsellor")
@@ -192,7 +204,8 @@ async def test_break_glass_opens_all_about_a_member_for_a_while_and_is_told(
     facts = [entry["fact"] for entry in history if entry["actor_id"] == str(admin.id)]
     assert "documents.document.opened" in facts
     assert "documents.document.downloaded" in facts
-    assert (await other.get("/documents/v1/openings")).json()["items"] == []
+    for stranger in (other, as_("admin", id=admin.id, holder=2)):
+        assert (await stranger.get("/documents/v1/openings")).json()["items"] == []
 
     assert (await admin.client.delete(f"/documents/v1/openings/{opened.json()['id']}")).status_code == 204
     assert not await _sees(admin, document)

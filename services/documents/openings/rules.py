@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
@@ -41,9 +41,7 @@ async def open_documents(session: AsyncSession, actor: Actor, *, member_id: UUID
 
 async def close_opening(session: AsyncSession, actor: Actor, opening_id: UUID) -> None:
     """Before its time. Raises NotFound for what is not the actor's."""
-    opening = await session.scalar(
-        select(Opening).where(Opening.id == opening_id, Opening.opened_by == actor.id).with_for_update()
-    )
+    opening = await session.scalar(select(Opening).where(Opening.id == opening_id, _own(actor)).with_for_update())
     if opening is None:
         raise NotFound
     if opening.until > now():
@@ -55,6 +53,11 @@ async def close_opening(session: AsyncSession, actor: Actor, opening_id: UUID) -
 async def list_openings(session: AsyncSession, actor: Actor, *, before: UUID | None, limit: int) -> Sequence[Opening]:
     """Those the actor made, and those of members about whom the actor has documents; newest first."""
     hers = select(Document.member_id).where(Document.uploader_id == actor.id, Document.uploader_holder == actor.holder)
-    concerning = or_(Opening.opened_by == actor.id, Opening.member_id.in_(hers))
+    concerning = or_(_own(actor), Opening.member_id.in_(hers))
     query = select(Opening).where(concerning).order_by(Opening.id.desc()).limit(limit)
     return (await session.scalars(query.where(Opening.id < before) if before else query)).all()
+
+
+def _own(actor: Actor) -> ColumnElement[bool]:
+    """Another human who holds the same membership now has made none of the former's."""
+    return and_(Opening.opened_by == actor.id, Opening.holder == actor.holder)

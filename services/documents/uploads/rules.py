@@ -310,7 +310,7 @@ async def _begun_before(session: AsyncSession, actor: Actor, about: FileIn, requ
     earlier = await session.scalar(select(Upload).where(*of_key).with_for_update())
     if earlier is None:
         return None
-    said = msgspec.structs.asdict(about) | {"name": safe_name(about.name)}
+    said = msgspec.structs.asdict(about) | {"name": safe_name(about.name), "uploader_holder": actor.holder}
     if any(getattr(earlier, field) != value for field, value in said.items()):
         raise IdempotencyKeyReused
     return earlier
