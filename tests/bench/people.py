@@ -13,7 +13,7 @@ SELECT $1, now() - n * interval '1 second', 1, login, login, first || ' ' || las
     CASE WHEN generation > 0 THEN now() END, CASE WHEN generation > 0 THEN now() + interval '28 days' END,
     '{}', '{}', '{}', '{}', '{}', false, CASE access WHEN 'active' THEN '{member}'::varchar[] ELSE '{}' END, '{}', 0,
     CASE access WHEN 'active' THEN 1 ELSE 0 END,
-    CASE access WHEN 'active' THEN now() - (n * 7919 % 8000000) * interval '1 second' ELSE 'epoch' END,
+    CASE access WHEN 'active' THEN now() - (n::bigint * 7919 % 8000000) * interval '1 second' ELSE 'epoch' END,
     CASE WHEN generation > 0 THEN 'sent' END, "column",
     CASE WHEN n % 1000 = 7 THEN 'fix_email' WHEN access = 'active' THEN 'ok' WHEN generation > 0 THEN 'wait'
         ELSE 'invite' END
