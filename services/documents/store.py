@@ -209,7 +209,10 @@ class Store:
         """Every multipart upload that was begun and has not ended."""
         marker: dict[str, Any] = {}
         while True:
-            answer = await self._ask("list_multipart_uploads", Prefix=prefix, **marker)
+            try:
+                answer = await self._ask("list_multipart_uploads", Prefix=prefix, **marker)
+            except UploadMissing:  # rclone's word for a bucket in which none was ever begun
+                return
             for one in answer.get("Uploads", []):
                 yield Found(one["Key"], one["Initiated"], multipart_id=one["UploadId"])
             if not answer.get("IsTruncated"):

@@ -129,6 +129,23 @@ async def test_parts_are_signed_listed_finished_and_aborted(store: Store, place:
     assert [found async for found in store.unfinished(f"{place.tenant_id}/")] == []
 
 
+async def test_a_bucket_without_any_upload_has_none_unfinished(settings: Settings) -> None:
+    """On the first day `documents reconcile` finds nothing, and ends well."""
+    key, secret = settings.s3_key, settings.s3_secret
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name="us-east-1",
+    )
+    fresh = msgspec.structs.replace(settings, s3_bucket=f"fresh-{uuid.uuid4().hex}")
+    client.create_bucket(Bucket=fresh.s3_bucket)
+    store = Store(fresh)
+    async with store.running():
+        assert [found async for found in store.unfinished()] == []
+
+
 async def test_a_link_gives_an_attachment_of_no_type(store: Store, place: Place) -> None:
     await store.put(place, PDF)
     async with httpx.AsyncClient() as anybody:
