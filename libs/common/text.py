@@ -83,6 +83,14 @@ def masked_address(address: str) -> str:
     return f"{local[:1]}…@{domain}"
 
 
+_QUOTED_ADDRESS = re.compile(r"""[^\s"'(),:;<>=\[\]]+@[^\s"'(),:;<>=\[\]]+""")
+
+
+def with_masked_addresses(said: str) -> str:
+    """What another machine said, in whatever spelling it repeats addresses there."""
+    return _QUOTED_ADDRESS.sub(lambda found: masked_address(found.group()), said)
+
+
 _LINK = re.compile(
     r"""\S*(?:
         [\w+.-]+:[/\\]{1,}         # any scheme with slashes

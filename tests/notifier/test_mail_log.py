@@ -107,6 +107,21 @@ async def test_addresses_are_masked_for_those_who_may_not_see_them(as_: As, post
     assert refused.status_code == 403
 
 
+async def test_an_address_is_masked_however_the_server_spells_it(as_: As, post: Post, bob: Member) -> None:
+    """A-22: many servers repeat it in small letters, or the one that it was forwarded to; so does the list of those
+    that no mail goes to.
+    """
+    said = f"<{bob.email.upper()}> (expanded from {bob.email}): forwarded to=bob@home.test unknown"
+    post.catcher.behave({"action": "reply", "code": 550, "enhanced": "5.1.1", "text": said})
+    await post.invite(bob)
+    await post.sender.send_due()
+    coordinator = as_("coordinator", bob.tenant_id)
+    for path in (f"{LOG}?member_id={bob.id}", "/notifier/v1/suppressions", "/notifier/v1/suppressions/export"):
+        seen = (await coordinator.get(path)).text
+        assert "b…@home.test unknown" in seen
+        assert bob.email.partition("@")[0] not in seen.lower()
+
+
 async def test_the_log_is_searched_by_member_address_template_state_time_and_cause(
     as_: As, post: Post, nord: uuid.UUID
 ) -> None:

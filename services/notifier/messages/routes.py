@@ -85,8 +85,8 @@ async def read_message(session: Session, actor: CurrentActor, message_id: FromPa
     shown = Shown(actor)
     return MessageDetailOut(
         **msgspec.structs.asdict(shown.message(message, attempts[-1] if attempts else None)),
-        attempts=[shown.attempt(message, one) for one in attempts],
-        reports=[shown.report(message, one) for one in reports],
+        attempts=[shown.attempt(one) for one in attempts],
+        reports=[shown.report(one) for one in reports],
         copies=list(copies),
         body=shown.body(message, body),
     )

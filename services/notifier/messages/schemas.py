@@ -7,7 +7,7 @@ import msgspec
 
 from libs.common.events.notifier import MailState
 from libs.common.permissions import Permission
-from libs.common.text import masked_address
+from libs.common.text import masked_address, with_masked_addresses
 from libs.common.tokens import Actor
 from services.notifier.bounces.tables import DeliveryReport
 from services.notifier.messages.tables import Attempt, Body, Message
@@ -115,22 +115,22 @@ class Shown:
             actor_id=message.actor_id,
             copy_of=message.copy_of,
             tries=message.tries,
-            last_attempt=self.attempt(message, last) if last else None,
+            last_attempt=self.attempt(last) if last else None,
         )
 
-    def attempt(self, message: Message, attempt: Attempt) -> AttemptOut:
+    def attempt(self, attempt: Attempt) -> AttemptOut:
         return AttemptOut(
             at=attempt.created_at,
             outcome=attempt.outcome,
             code=attempt.code,
             enhanced=attempt.enhanced,
-            reply=self._quoted(message, attempt.reply),
+            reply=self._quoted(attempt.reply),
             host=attempt.host,
             duration_ms=attempt.duration_ms,
         )
 
-    def report(self, message: Message, report: DeliveryReport) -> ReportOut:
-        said = self._quoted(message, report.diagnostic) or ""
+    def report(self, report: DeliveryReport) -> ReportOut:
+        said = self._quoted(report.diagnostic) or ""
         return ReportOut(report.created_at, report.kind, report.status, said, report.server)
 
     def body(self, message: Message, body: Body | None) -> BodyOut | None:
@@ -147,6 +147,6 @@ class Shown:
     def address(self, email: str) -> str:
         return email if self._addresses else masked_address(email)
 
-    def _quoted(self, message: Message, said: str | None) -> str | None:
+    def _quoted(self, said: str | None) -> str | None:
         """Servers repeat the address in their answers."""
-        return said and said.replace(message.email, self.address(message.email))
+        return said if said is None or self._addresses else with_masked_addresses(said)

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from libs.common.permissions import Permission
-from libs.common.text import Address, Line, masked_address
+from libs.common.text import Address, Line, masked_address, with_masked_addresses
 from libs.common.tokens import Actor
 from services.notifier.suppressions.tables import Suppression
 
@@ -39,7 +39,7 @@ class LiftedOut(msgspec.Struct):
 def shown(suppression: Suppression, actor: Actor) -> SuppressionOut:
     email, detail = suppression.email, suppression.detail
     if Permission.MEMBERS_CONTACT not in actor.rights:
-        detail, email = detail.replace(email, masked_address(email)), masked_address(email)
+        email, detail = masked_address(email), with_masked_addresses(detail)
     return SuppressionOut(
         id=suppression.id,
         created_at=suppression.created_at,
