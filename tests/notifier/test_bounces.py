@@ -107,6 +107,17 @@ async def test_a_hard_bounce_by_report_marks_the_mail_and_suppresses_the_address
     assert (report["kind"], report["status"], report["server"]) == ("failed", "5.1.1", "mx.example.test")
 
 
+@pytest.mark.parametrize("nul", [b"\x00", b"=?utf-8?q?=00?="])
+async def test_a_report_with_a_nul_is_taken_and_not_sent_for_ever(
+    post: Post, bob: Member, bounce_port: int, nul: bytes
+) -> None:
+    """Its text is another server's; `451 come again` would be said to it until it gives up, and the bounce be lost."""
+    path = post.catcher.messages(bob.email)[-1]["envelope"]["from"]
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=bounce_port, start_tls=False) as server:
+        await server.sendmail("", [path], _mail("postfix-failed").replace(b"smtp; 550", b"smtp; " + nul + b" 550"))
+    assert (await post.message(bob)).state == "bounced"
+
+
 async def test_a_full_mailbox_bounces_the_mail_and_not_the_address(
     as_: As, post: Post, bob: Member, bounce_port: int
 ) -> None:

@@ -64,6 +64,7 @@ def _field(blocks: list[Message], name: str) -> str:
 
 
 def _values(blocks: list[Message], name: str) -> Iterator[str]:
+    """One line each, of what can be read: no database takes a NUL, which an encoded word may hold, too."""
     for block in blocks:
         if value := block.get(name):
-            yield " ".join(str(value).split())
+            yield " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
