@@ -45,7 +45,7 @@ from tests.faults.both import Both, Command, Letter, dates
 from tests.identity.conftest import settings_on
 from tests.members.test_machine import COMMANDS, explain
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "12"))
 STEPS = int(os.environ.get("STEPS", "40"))
 
 LASTS = timedelta(days=28)
