@@ -64,6 +64,26 @@ async def test_a_mail_reaches_an_address_whose_local_part_is_beyond_ascii(post: 
     assert f"To: {kim.email.replace('bücher', 'xn--bcher-kva')}\r\n".encode() in post.catcher.raw(mail["id"])
 
 
+async def test_a_relay_that_answers_in_latin_1_is_heard(post: Post, nord: uuid.UUID, sender_of: SenderOf) -> None:
+    """Its words go to the log as far as they can be read; the mail has its verdict, and is not tried for ever."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 relay\r\n")
+        async for line in reader:
+            refused = line.upper().startswith(b"RCPT")
+            writer.write(b"550 5.1.1 Empf\xe4nger \x00 unbekannt\r\n" if refused else b"250 2.0.0 gut\r\n")
+        writer.close()
+
+    (bob,) = await _invited(post, nord)
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with server:
+        sender = sender_of(url=f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}?starttls=no")
+        await sender.send_due()
+    assert (await post.message(bob)).state == "bounced"
+    (attempt,) = await post.attempts(await post.message(bob))
+    assert (attempt.code, attempt.reply) == (550, "5.1.1 Empf\ufffdnger \ufffd unbekannt")
+
+
 async def test_a_storm_of_temporary_refusals_loses_and_doubles_nothing(post: Post, nord: uuid.UUID) -> None:
     members = await _invited(post, nord, 10)
     for _ in range(4):

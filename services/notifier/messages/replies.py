@@ -35,8 +35,10 @@ _KEPT = 500
 
 
 def read_reply(code: int, text: str) -> Reply:
-    """One line, cut to what a log needs, with its enhanced code where it begins with one."""
-    line = " ".join(text.split())[:_KEPT]
+    """One line, cut to what a log needs, with its enhanced code where it begins with one. What a database does not take
+    (Latin-1, a NUL) is marked as unreadable.
+    """
+    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))[:_KEPT]
     found = _ENHANCED.match(line)
     return Reply(code, line, found.group(0) if found else "")
 

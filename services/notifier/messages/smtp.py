@@ -145,5 +145,5 @@ def is_about_relay(reply: Reply) -> bool:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, SMTPResponseException):
-        return f"{error.code} {error.message}"
+        return f"{error.code} {read_reply(error.code, error.message).text}"
     return f"{type(error).__name__}: {error}"[:300]
