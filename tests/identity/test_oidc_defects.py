@@ -144,6 +144,15 @@ async def test_a_provider_with_one_defect_lets_nobody_in(world: World, as_: As, 
         await _refused(acme, browser, await acme.go(browser), reason)
 
 
+async def test_a_claim_with_a_nul_is_no_token(world: World, as_: As) -> None:
+    """No 5xx from any input: the provider's id of its session is kept, and no database takes a NUL."""
+    async with connected(world, as_) as acme:
+        await world.invite(world.member(acme.tenant, email="bob@example.org"))
+        _claims(sid="a\0b")(acme.provider)
+        browser = world.browser()
+        await _refused(acme, browser, await acme.go(browser), "answer_not_valid.not_a_token")
+
+
 async def test_the_same_provider_without_a_defect_lets_her_in(world: World, as_: As) -> None:
     async with connected(world, as_) as acme:
         await world.invite(world.member(acme.tenant, email="bob@example.org"))

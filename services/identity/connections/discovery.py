@@ -4,6 +4,7 @@ Keys are fetched with it and again when a token names one that is not known, or 
 had leaves the last one in force, so that a provider's bad hour is no outage here.
 """
 
+import re
 import warnings
 from datetime import timedelta
 from typing import Any, cast
@@ -29,6 +30,10 @@ SMALLEST_RSA = 2048
 type PublicKey = RSAKey | ECKey | OKPKey
 
 
+class Unreadable(Exception):
+    """What a provider said is no JSON of the kind that was asked for."""
+
+
 class Provider(msgspec.Struct, frozen=True):
     """The part of the discovery document that we use; other members are ignored."""
 
@@ -50,6 +55,17 @@ class Provider(msgspec.Struct, frozen=True):
         return [one for one in self.id_token_signing_alg_values_supported if one in ALGORITHMS]
 
 
+def read_json[T](raw: bytes, kind: type[T]) -> T:
+    """Raises Unreadable, also for a NUL, which the database would not take."""
+    try:
+        found = msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable(str(error)[:200]) from error
+    if rb"\u0000" in raw:
+        raise Unreadable("a NUL")
+    return found
+
+
 def provider_of(said: dict[str, Any]) -> Provider:
     """Of what was pinned."""
     return msgspec.convert(said, Provider)
@@ -64,9 +80,9 @@ async def discover(client: httpx.AsyncClient, issuer: str) -> Provider:
     """Raises ProviderUnfit with the reason."""
     raw = await fetch(client, issuer.removesuffix("/") + "/.well-known/openid-configuration", "discovery")
     try:
-        found = msgspec.json.decode(raw, type=Provider)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProviderUnfit(reason="not_a_description", field=str(error)[:200]) from error
+        found = read_json(raw, Provider)
+    except Unreadable as error:
+        raise ProviderUnfit(reason="not_a_description", field=str(error)) from error
     if found.issuer != issuer:
         raise ProviderUnfit(reason="issuer", said=found.issuer[:200], asked=issuer)
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"):
@@ -88,8 +104,8 @@ async def fetch_keys(client: httpx.AsyncClient, provider: Provider) -> dict[str,
     """The key set as it was sent. Raises ProviderUnfit where it holds no key that can sign for us."""
     raw = await fetch(client, provider.jwks_uri, "keys")
     try:
-        found = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
+        found = read_json(raw, dict[str, Any])
+    except Unreadable as error:
         raise ProviderUnfit(reason="keys_not_readable") from error
     keys = found.get("keys")
     if not isinstance(keys, list) or not any(key_of(one) for one in keys):
@@ -136,7 +152,11 @@ def reach_of(error: OutgoingError) -> str:
 
 
 def _may_be_asked(address: str, issuer: str) -> bool:
-    """https, as the issuer is; http only beside an issuer on http, which the client allows on loopback alone."""
+    """https, as the issuer is; http only beside an issuer on http, which the client allows on loopback alone. As it
+    stands in a header: urlsplit would overlook line breaks.
+    """
+    if not re.fullmatch("[!-~]+", address):
+        return False
     try:
         parts, own = urlsplit(address), urlsplit(issuer)
     except ValueError:

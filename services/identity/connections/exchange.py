@@ -9,7 +9,7 @@ import msgspec
 
 from libs.common.http_client import OutgoingError
 from services.identity.connections.attempts import nonce_of, verifier_of
-from services.identity.connections.discovery import Provider, reach_of
+from services.identity.connections.discovery import Provider, Unreadable, reach_of, read_json
 from services.identity.connections.id_tokens import Claims, Pinned, UnknownKey, check_id_token
 from services.identity.connections.problems import AnswerNotValid, ProviderRefused
 from services.identity.connections.rules import found_provider, mapping_of, redirect_uri, refresh_keys, secret_of
@@ -83,8 +83,8 @@ async def _ask_tokens(
     if answer.status_code != 200:
         raise ProviderRefused(**_refusal(answer))
     try:
-        tokens = msgspec.json.decode(answer.content, type=_Tokens)
-    except (msgspec.DecodeError, RecursionError) as error:
+        tokens = read_json(answer.content, _Tokens)
+    except Unreadable as error:
         raise AnswerNotValid(reason="token_not_readable") from error
     if tokens.token_type.lower() != "bearer":
         raise AnswerNotValid(reason="token_kind")
@@ -94,8 +94,8 @@ async def _ask_tokens(
 def _refusal(answer: httpx.Response) -> dict[str, str]:
     """RFC 6749 section 5.2: a client that is not known is the admins' to mend, a code that is not good is nobody's."""
     try:
-        said = str(msgspec.json.decode(answer.content)["error"])[:100]
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, IndexError):
+        said = str(read_json(answer.content, dict[str, Any])["error"])[:100]
+    except (Unreadable, KeyError):
         said = ""
     reasons = {"invalid_client": "client", "unauthorized_client": "client", "invalid_grant": "code"}
     return {"reason": reasons.get(said, "client" if answer.status_code == 401 else "token"), "said": said}
@@ -107,8 +107,8 @@ async def _ask_more(client: httpx.AsyncClient, url: str, access_token: str, clai
     if answer.status_code != 200:
         raise AnswerNotValid(reason="userinfo_missing")
     try:
-        more = msgspec.json.decode(answer.content, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
+        more = read_json(answer.content, dict[str, Any])
+    except Unreadable as error:
         raise AnswerNotValid(reason="userinfo_not_readable") from error
     if more.get("sub") != claims["sub"]:
         raise AnswerNotValid(reason="userinfo_subject")

@@ -14,7 +14,7 @@ import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 
-from services.identity.connections.discovery import ALGORITHMS, key_of
+from services.identity.connections.discovery import ALGORITHMS, Unreadable, key_of, read_json
 from services.identity.connections.problems import AnswerNotValid
 
 TOLERANCE = 60
@@ -139,8 +139,8 @@ def _candidates(header: dict[str, Any], algorithm: str, pinned: Pinned) -> list[
 
 def _claims(payload: bytes) -> Claims:
     try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
+        return read_json(payload, dict[str, Any])
+    except Unreadable as error:
         raise AnswerNotValid(reason="not_a_token") from error
 
 
