@@ -20,7 +20,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
-from libs.common import metrics, traces
+from libs.common import metrics, traces, unread
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body where a handler says nothing else: Litestar's request_max_body_size, which answers 413."""
@@ -71,12 +71,13 @@ class RequestContext:
         )
         with traces.span("request", given.traceparent, kind=traces.SpanKind.SERVER, request_id=request_id) as span:
             structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=traces.current_trace_id())
-            answer = _Answer(send, request_id.encode(), without_body=scope["method"] == "HEAD")
+            body = unread.Body(receive) if unread.comes_with_body(scope["headers"]) else None
+            answer = _Answer(send, request_id.encode(), without_body=scope["method"] == "HEAD", asked=body)
             started = time.perf_counter()
             metrics.HTTP_OPEN.inc()
             why = ""
             try:
-                why = await self._run(scope, receive, answer)
+                why = await self._run(scope, body or receive, answer)
             except asyncio.CancelledError:
                 why = "cancelled"
                 raise
@@ -175,10 +176,10 @@ def _address(text: str) -> str | None:
 
 
 class _Answer:
-    """Passes the answer on with our headers, and remembers how far it came."""
+    """Passes the answer on with our headers, once all that was asked is read, and remembers how far it came."""
 
-    def __init__(self, send: Send, request_id: bytes, *, without_body: bool) -> None:
-        self._send, self._request_id, self._without_body = send, request_id, without_body
+    def __init__(self, send: Send, request_id: bytes, *, without_body: bool, asked: unread.Body | None) -> None:
+        self._send, self._request_id, self._without_body, self._asked = send, request_id, without_body, asked
         self.method = ""
         self.status = 0
         self.complete = False
@@ -186,6 +187,8 @@ class _Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if self._asked is not None and not self._asked.ended:
+                await self._asked.discard()
             self.status = message["status"]
             headers = list(message.get("headers", ()))
             names = {name.lower() for name, _ in headers}

@@ -287,3 +287,27 @@ async def test_a_line_belongs_to_the_tenant_of_the_token(
         await client_of(app, token_for("member", acme)).get("/members/v1/things")
         await client_of(app).get("/members/v1/things")
     assert [(line["status"], line.get("tenant_id")) for line in lines] == [(200, str(acme)), (401, None)]
+
+
+async def test_before_an_early_answer_the_rest_of_the_body_is_thrown_away() -> None:
+    """Else the connection is reset on unread bytes, and a gateway makes a 503 of the refusal."""
+    heard: list[str] = []
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"too large", "more_body": False})
+
+    async def receive() -> Any:
+        heard.append("rest")
+        return {"type": "http.request", "body": b"x", "more_body": len(heard) < 3}
+
+    async def send(message: Any) -> None:
+        heard.append(message["type"])
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"3")], "client": None}
+    await RequestContext(refuse, "test")(cast(Any, scope), receive, send)
+    assert heard == ["rest", "rest", "rest", "http.response.start", "http.response.body"]
+    heard.clear()
+    scope["headers"] = [(b"content-length", b"3"), (b"expect", b"100-continue")]  # it waits, and sends nothing
+    await RequestContext(refuse, "test")(cast(Any, scope), receive, send)
+    assert heard == ["http.response.start", "http.response.body"]
