@@ -233,6 +233,8 @@ def refusal(action: Action, at: Standing) -> type[AppError] | None:
         return refusals.IsSelf
     if action in _ENDS_ACCESS and at.owner:
         return refusals.IsOwner
+    if action is Action.DATES and at.is_self and not at.owner:
+        return refusals.IsSelf  # whose access ends by itself does not put it off; an owner's does not end
     if action in _MOVES_ACCESS and at.may_more and not at.owner:
         return refusals.MayMore
     match action:

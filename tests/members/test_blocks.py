@@ -336,3 +336,15 @@ async def test_counsellors_lock_each_other(as_: As, acme: uuid.UUID, active: dic
     id = uuid.UUID(active["id"])
     await answers(acme, identity.RolesChanged(id, epoch=0, roles=["member"], permission_groups=["counsellor"]))
     assert (await tell(as_("counsellor", acme), active, "lock"))["column"] == "locked"
+
+
+async def test_nobody_puts_off_his_own_expiry(
+    as_: As, acme: uuid.UUID, active: dict[str, Any], answers: Answers
+) -> None:
+    """R-22: a substitute for the summer, with the right to set dates, does not make it two. Owners have no expiry."""
+    await set_dates(as_("admin", acme), active, ends=TOMORROW)
+    herself = as_("counsellor", acme, id=uuid.UUID(active["id"]))
+    assert (await set_dates(herself, active, status=409))["code"] == "is_self"
+    assert allowed(await read(herself, active))["dates"] == "is_self"
+    await answers(acme, identity.RolesChanged(uuid.UUID(active["id"]), epoch=0, roles=["owner"], permission_groups=[]))
+    await set_dates(as_("owner", acme, id=uuid.UUID(active["id"])), active)

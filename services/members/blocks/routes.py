@@ -88,7 +88,7 @@ async def reactivate(
 @put(
     "/dates",
     permission=Permission.MEMBERS_WRITE,
-    responses=problems(*_COMMON, DatesReversed, refusals.IsOwner, SeatLimitReached),
+    responses=problems(*_COMMON, DatesReversed, refusals.IsOwner, refusals.IsSelf, SeatLimitReached),
     summary="Set entry and expiry",
 )
 async def set_dates(
