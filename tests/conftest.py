@@ -63,6 +63,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """One event loop for all tests of a worker, so that applications and pools are made once."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def postgres() -> str:
     """Address of the cluster's administrator."""
     return os.environ["TEST_POSTGRES_URL"]
@@ -151,7 +157,7 @@ class _one_at_a_time:  # noqa: N801 used like a function
         self._file.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def database_of(urls_of: UrlsOf) -> AsyncIterator[DatabaseOf]:
     """database_of("members"): as the app role sees it."""
     opened: dict[str, Database] = {}
@@ -206,23 +212,27 @@ def token_for(issuer: TokenIssuer) -> TokenFor:
     return token
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def core_of(database_of: DatabaseOf, keys_dir: Path) -> CoreOf:
-    """core_of("members"): what create_app stands on, with a revocation table that is ready and empty."""
+    """core_of("members"): what create_app stands on."""
 
     async def core(service: str) -> Core:
-        database = await database_of(service)
-        revocations = Revocations(Bus("nats://nobody@127.0.0.1:1"))
-        revocations.mark_read()
-        return Core(
-            service=service,
-            database=database,
-            verifier=TokenVerifier(IssuerKeys(keys.KeyRing(keys_dir, "token")), ISSUER, revocations.refuses),
-            revocations=revocations,
-            checks={"database": database.ping},
-        )
+        return make_core(service, await database_of(service), keys_dir)
 
     return core
+
+
+def make_core(service: str, database: Database, keys_dir: Path) -> Core:
+    """With a revocation table that is ready and empty."""
+    revocations = Revocations(Bus("nats://nobody@127.0.0.1:1"))
+    revocations.mark_read()
+    return Core(
+        service=service,
+        database=database,
+        verifier=TokenVerifier(IssuerKeys(keys.KeyRing(keys_dir, "token")), ISSUER, revocations.refuses),
+        revocations=revocations,
+        checks={"database": database.ping},
+    )
 
 
 @pytest.fixture

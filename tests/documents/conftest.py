@@ -61,7 +61,7 @@ Known = Callable[..., Any]
 Allow = Callable[..., Awaitable[None]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def settings(s3: S3Address, urls_of: UrlsOf) -> Settings:
     urls = await urls_of("documents")
     return Settings(
@@ -81,12 +81,12 @@ async def settings(s3: S3Address, urls_of: UrlsOf) -> Settings:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def database(database_of: DatabaseOf) -> Database:
     return await database_of("documents")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def app(core_of: CoreOf, settings: Settings) -> AsyncIterator[Litestar]:
     app = create_app(settings, await core_of("documents"))
     async with app.lifespan():

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.consumers import Inlet
+from libs.common.db import Database
 from libs.common.roles import Urls
 from services.identity.app import create_app
 from services.identity.beats.rules import handlers as beats
@@ -20,7 +21,7 @@ from services.identity.doors import Doors
 from services.identity.memberships.handlers import handlers as memberships
 from services.identity.settings import Settings
 from services.identity.tenants.handlers import handlers as tenants
-from tests.conftest import ISSUER, ClientOf, CoreOf, TokenFor, UrlsOf
+from tests.conftest import ISSUER, ClientOf, TokenFor, UrlsOf, make_core
 from tests.identity.story import World
 
 As = Callable[..., AsyncClient]
@@ -48,11 +49,19 @@ async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
     return settings_on(await urls_of("identity"), keys_dir)
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """A loop for each test: the stories here end connections and change what the application stands on."""
+    return "asyncio"
+
+
 @pytest.fixture
-async def app(settings: Settings, core_of: CoreOf) -> AsyncIterator[Litestar]:
-    app = create_app(settings, await core_of("identity"))
+async def app(settings: Settings, keys_dir: Path) -> AsyncIterator[Litestar]:
+    database = Database(settings.database_url)
+    app = create_app(settings, make_core("identity", database, keys_dir))
     async with app.lifespan():
         yield app
+    await database.close()
 
 
 @pytest.fixture

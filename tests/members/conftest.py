@@ -27,12 +27,12 @@ MEMBERS = "/members/v1/members"
 As = Callable[..., AsyncClient]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def database(database_of: DatabaseOf) -> Database:
     return await database_of("members")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def app(core_of: CoreOf, urls_of: UrlsOf, keys_dir: Path) -> AsyncIterator[Litestar]:
     urls = await urls_of("members")
     settings = Settings(

@@ -45,7 +45,7 @@ def catcher(catcher_process: Catcher) -> Iterator[Catcher]:
     catcher_process.behave()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def database(database_of: DatabaseOf) -> Database:
     return await database_of("notifier")
 
@@ -95,8 +95,8 @@ async def nord(post: Post) -> uuid.UUID:
     return tenant
 
 
-@pytest.fixture
-async def settings(catcher: Catcher, keys_dir: Path, urls_of: UrlsOf) -> Settings:
+@pytest.fixture(scope="session")
+async def settings(catcher_process: Catcher, keys_dir: Path, urls_of: UrlsOf) -> Settings:
     urls = await urls_of("notifier")
     return Settings(
         database_url=urls.app,
@@ -107,12 +107,12 @@ async def settings(catcher: Catcher, keys_dir: Path, urls_of: UrlsOf) -> Setting
         keys_dir=keys_dir,
         public_url=ISSUER,
         identity_url="http://127.0.0.1:1",
-        smtp_url=catcher.url,
+        smtp_url=catcher_process.url,
         mail_from=MAIL_FROM,
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def app(settings: Settings, core_of: CoreOf) -> AsyncIterator[Litestar]:
     app = create_app(settings, await core_of("notifier"))
     async with app.lifespan():
