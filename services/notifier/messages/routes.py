@@ -120,7 +120,7 @@ class ResentManyOut(msgspec.Struct):
     "/resend",
     permission=Permission.MAIL_RESEND,
     status_code=200,
-    responses=problems(Malformed, Forbidden),
+    responses=problems(Malformed, AddressMalformed, Forbidden),
     summary="Send many again, such as what a broken relay has left behind",
 )
 async def resend_messages(
