@@ -63,9 +63,9 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """One event loop for all tests of a worker, so that applications and pools are made once."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One event loop for all tests of a worker, so that applications and pools are made once; the services' own kind."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="session")

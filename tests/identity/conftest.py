@@ -50,9 +50,9 @@ async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, bool]]:
     """A loop for each test: the stories here end connections and change what the application stands on."""
-    return "asyncio"
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture
