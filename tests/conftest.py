@@ -64,7 +64,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """One event loop for all tests of a worker, so that applications and pools are made once; the services' own kind."""
+    """The services' own loop; one for all tests of a worker, so that applications and pools are made once."""
     return "asyncio", {"use_uvloop": True}
 
 
