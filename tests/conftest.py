@@ -5,6 +5,7 @@ Tests make tenants of their own with random ids, so that none needs an empty dat
 
 import asyncio
 import fcntl
+import gc
 import json
 import os
 import tempfile
@@ -57,15 +58,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         parts.stop()
 
 
+def pytest_collection_finish() -> None:
+    """What has been imported stays to the end: the collector need not walk over it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Megabytes of hostile input are no good name, and every worker sends all names to the controller."""
     return f"{len(val)}-long" if isinstance(val, str | bytes) and len(val) > 100 else None
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The services' own loop; one for all tests of a worker, so that applications and pools are made once."""
-    return "asyncio", {"use_uvloop": True}
+def anyio_backend() -> str:
+    """One event loop for all tests of a worker, so that applications and pools are made once."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

@@ -44,18 +44,18 @@ def settings_on(urls: Urls, keys_dir: Path) -> Settings:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def settings(urls_of: UrlsOf, keys_dir: Path) -> Settings:
     return settings_on(await urls_of("identity"), keys_dir)
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """A loop for each test: the stories here end connections and change what the application stands on."""
-    return "asyncio", {"use_uvloop": True}
+def anyio_backend() -> str:
+    """A loop for each file: the stories here leave connections to nowhere behind."""
+    return "asyncio"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def app(settings: Settings, keys_dir: Path) -> AsyncIterator[Litestar]:
     database = Database(settings.database_url)
     app = create_app(settings, make_core("identity", database, keys_dir))
@@ -71,6 +71,7 @@ async def world(app: Litestar) -> AsyncIterator[World]:
     await world.beats(timedelta(hours=1))
     yield world
     await world.close()
+    app.state.doors = doors  # a story may have put something else in its place
 
 
 @pytest.fixture

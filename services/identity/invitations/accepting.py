@@ -66,7 +66,10 @@ async def look(doors: Doors, *, tenant_id: UUID, code: str, secret: str | None) 
         rules.require_open(opened)
         one = await find_session(session, doors.settings, secret)
         tenant = await get_tenant(session, opened.membership.tenant_id)
-        return await _look(session, tenant, opened, one)
+        seen = await _look(session, tenant, opened, one)
+        if seen.turn != "new":
+            await _require_still_open(session, opened)  # by accepting just now she may have become a person
+        return seen
 
 
 async def locale_of_invited(doors: Doors, *, tenant_id: UUID, code: str) -> str | None:
@@ -137,10 +140,14 @@ async def _lock_open(session: AsyncSession, doors: Doors, code: str) -> Opened:
     member = opened.membership
     counting = Role.OWNER in member.preset_roles
     await memberships.lock_membership(session, member.tenant_id, member.id, counting_owners=counting)
+    await _require_still_open(session, opened)
+    return opened
+
+
+async def _require_still_open(session: AsyncSession, opened: Opened) -> None:
     await session.refresh(opened.invitation)
     await session.refresh(opened.generation)
     rules.require_open(opened)
-    return opened
 
 
 async def _accept(session: AsyncSession, opened: Opened, person_id: UUID, entry: Entry) -> Accepted:
