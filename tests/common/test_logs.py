@@ -143,7 +143,7 @@ def test_a_mail_address_is_not_written() -> None:
         "01937b1e-7c00-7a3b-8f5e-3d2c1b0a9f8e",
         "0123456789abcdef" * 4,
         "JetStream error code=500 err_code=10047",
-        "/work/.venv/lib/python3.13/site-packages/litestar/_openapi/schema_generation/plugins/struct.py:33",
+        "/srv/.venv/lib/python3.13/site-packages/litestar/_openapi/schema_generation/plugins/struct.py:33",
         "identity_membership_suspension_refused_again_and_again",
         "Straße, ẞ und 你好",
     ],

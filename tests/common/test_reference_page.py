@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hashlib
 import re
-import shutil
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
@@ -17,6 +16,7 @@ from libs.common import reference_page
 from libs.common.app import build_app
 from libs.common.http_client import Rules
 from libs.common.reference_page import CSP, render_reference
+from tests.browser import chromium
 from tests.common.test_http_client import said, serving
 from tests.common.test_openapi import THINGS, app, document  # noqa: F401 fixtures
 from tests.conftest import ClientOf, CoreOf
@@ -119,19 +119,13 @@ async def test_a_service_that_is_away_is_left_out(core_of: CoreOf, client_of: Cl
     assert "API reference" in answer.text
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine")
 async def test_a_browser_shows_it_without_complaint_on_a_phone_and_on_a_desk(
     document: dict[str, Any],  # noqa: F811
 ) -> None:
-    from playwright.async_api import async_playwright
-
     html = render_reference([document]).encode()
     answer = said(html, "Content-Type: text/html; charset=utf-8", f"Content-Security-Policy: {CSP}")
     complaints: list[str] = []
-    async with serving(answer) as server, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        )
+    async with serving(answer) as server, chromium() as browser:
         for width in (360, 1280):
             page = await browser.new_page(viewport={"width": width, "height": 900})
             page.on("console", lambda message: complaints.append(message.text))
@@ -141,6 +135,5 @@ async def test_a_browser_shows_it_without_complaint_on_a_phone_and_on_a_desk(
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             colour = await page.evaluate("getComputedStyle(document.querySelector('.method.get')).fontWeight")
             assert colour == "700"  # the style was let in
-        await browser.close()
     await asyncio.sleep(0)
     assert [one for one in complaints if "favicon" not in one] == []

@@ -8,10 +8,11 @@ import uuid
 import asyncpg
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import Audit
 from libs.common.consumers import Received, on
+from libs.common.db import open_engine
 from libs.common.housekeeping import RETENTION, clear
 from libs.common.metrics import DEAD_LETTERS, OUTBOX_WAITING
 from libs.common.sweeps import Sweep, sweep_once
@@ -45,7 +46,7 @@ async def test_a_sweep_acts_in_each_tenant_as_the_app_role_and_one_failure_stops
             raise LookupError
         acted[id] = tenant_id
 
-    sweeper = create_async_engine(_asyncpg(rig.members.sweep))
+    sweeper = open_engine(rig.members.sweep)
     try:
         found = await sweep_once(Sweep("test", DUE, act), rig.database(rig.members.app), sweeper)
     finally:
@@ -65,13 +66,9 @@ async def test_the_sweep_role_reads_nothing_but_what_it_is_shown(rig: Rig) -> No
         await connection.close()
 
 
-def _asyncpg(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+asyncpg://")
-
-
 async def test_what_is_past_its_time_is_cleared_and_nothing_else(rig: Rig) -> None:
     owner = await asyncpg.connect(rig.members.migrate)
-    relay = create_async_engine(_asyncpg(rig.members.relay))
+    relay = open_engine(rig.members.relay)
     try:
         for age, published in ((13, True), (15, True), (15, False), (40, False)):
             await owner.execute(
@@ -213,7 +210,7 @@ async def test_a_connection_that_is_closed_for_good_ends_the_worker(rig: Rig) ->
 async def test_the_relay_role_sees_the_outbox_of_all_tenants_and_no_other_table(rig: Rig) -> None:
     await rig.record(tenant=uuid.uuid4())
     await rig.record(tenant=uuid.uuid4())
-    engine = create_async_engine(_asyncpg(rig.members.relay))
+    engine = open_engine(rig.members.relay)
     try:
         async with engine.connect() as connection:
             assert (await connection.scalar(text("SELECT count(*) FROM outbox"))) == 2

@@ -9,11 +9,10 @@ from uuid import UUID
 import pytest
 from httpx import AsyncClient
 from litestar import Litestar
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.consumers import Inlet
-from libs.common.db import Database
+from libs.common.db import Database, open_engine
 from libs.common.roles import Urls
 from services.identity.app import create_app
 from services.identity.beats.rules import handlers as beats
@@ -87,8 +86,7 @@ def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor) -> As:
 @asynccontextmanager
 async def sweeper_of(world: World) -> AsyncIterator[AsyncEngine]:
     """As the worker's sweeps look: by the sweep role, which sees due rows of all tenants and nothing else."""
-    url = make_url(world.doors.settings.database_sweep_url).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    engine = open_engine(world.doors.settings.database_sweep_url, isolation_level="AUTOCOMMIT")
     try:
         yield engine
     finally:

@@ -3,11 +3,10 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 import services.identity.app  # noqa: F401 knows all tables
 from libs.common.db import Table as CommonTable
+from libs.common.db import open_engine
 from services.identity.tables import Table
 from tests.conftest import UrlsOf
 
@@ -24,7 +23,7 @@ def _difference(connection: Connection) -> list[Any]:
 
 
 async def test_the_models_are_what_the_migrations_make(urls_of: UrlsOf) -> None:
-    engine = create_async_engine(make_url((await urls_of("identity")).migrate).set(drivername="postgresql+asyncpg"))
+    engine = open_engine((await urls_of("identity")).migrate)
     try:
         async with engine.connect() as connection:
             assert await connection.run_sync(_difference) == []

@@ -1,7 +1,6 @@
 """Every page in every state that people meet: in German and English, on a phone and on a desk, for all to read."""
 
 import re
-import shutil
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from httpx import AsyncClient, Response
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 from sqlalchemy import update
 
 from libs.common.db import PLATFORM
@@ -19,6 +18,7 @@ from libs.common.events.rpc import NoSeat
 from libs.common.stack import npm
 from services.identity.pages.views import LANGUAGE
 from services.identity.passwords.tables import PasswordReset
+from tests.browser import chromium
 from tests.identity import fake_provider
 from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, SECRET
@@ -41,15 +41,9 @@ GROUPS = ["leads = supervisor", "a very long group name that somebody has given 
 
 
 @pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.fail("There is no chromium on this machine. Install it: apt-get install chromium")
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        browser = await playwright.chromium.launch(executable_path=program, args=arguments)
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +59,8 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def screen(chromium: Browser, axe: Path, world: World, language: str) -> AsyncIterator[Screen]:
-    page = await chromium.new_page()
+async def screen(browser: Browser, axe: Path, world: World, language: str) -> AsyncIterator[Screen]:
+    page = await browser.new_page()
     await page.add_init_script(path=axe)
     yield Screen(page, world, language)
     await page.close()

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import update
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.db import Database, now
+from libs.common.db import Database, now, open_engine
 from libs.common.events import identity
 from libs.common.sweeps import sweep_once
 from services.members.people.tables import Member
@@ -26,8 +25,7 @@ YESTERDAY, TOMORROW = now() - timedelta(days=1), now() + timedelta(days=1)
 
 @pytest.fixture
 async def sweeper(urls_of: UrlsOf) -> AsyncIterator[AsyncEngine]:
-    url = make_url((await urls_of("members")).sweep).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    engine = open_engine((await urls_of("members")).sweep, isolation_level="AUTOCOMMIT")
     yield engine
     await engine.dispose()
 

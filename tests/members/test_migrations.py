@@ -3,16 +3,15 @@
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from libs.common.db import open_engine
 from services.members import app as _every_table_is_imported  # noqa: F401
 from services.members.tables import Table
 from tests.conftest import UrlsOf
 
 
 async def test_models_equal_migrations(urls_of: UrlsOf) -> None:
-    engine = create_async_engine(make_url((await urls_of("members")).migrate).set(drivername="postgresql+asyncpg"))
+    engine = open_engine((await urls_of("members")).migrate)
 
     def differences(connection: Connection) -> list[object]:
         ours = set(Table.metadata.tables)

@@ -9,10 +9,9 @@ import asyncpg
 import pytest
 from httpx import AsyncClient
 from litestar import Litestar
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.db import Database
+from libs.common.db import Database, open_engine
 from libs.common.keys import KeyRing
 from libs.common.links import Links
 from services.notifier.app import create_app
@@ -57,9 +56,7 @@ async def sweeper(urls_of: UrlsOf) -> AsyncIterator[AsyncEngine]:
     owner = await asyncpg.connect(urls.migrate)
     await owner.execute("DELETE FROM messages WHERE due_at IS NOT NULL")
     await owner.close()
-    engine = create_async_engine(
-        make_url(urls.sweep).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT"
-    )
+    engine = open_engine(urls.sweep, isolation_level="AUTOCOMMIT")
     yield engine
     await engine.dispose()
 
