@@ -56,6 +56,7 @@ async def add_suppression(
 
 @post(
     "/{suppression_id:uuid}/lift",
+    status_code=200,
     permission=Permission.MAIL_RESEND,
     responses=problems(NotFound),
     summary="Take an address off the list and send what was held for it",

@@ -118,6 +118,7 @@ async def discard_draft(
 
 @post(
     f"{_VERSION}/publish",
+    status_code=200,
     permission=Permission.MAIL_SETTINGS,
     responses=problems(NotFound, *_WRITING),
     summary="Use this version from now on; an older one to roll back, 0 for the text that the product brings",
@@ -179,6 +180,7 @@ async def preview_text(
 
 @post(
     f"{_VERSION}/test",
+    status_code=202,
     permission=Permission.MAIL_SETTINGS,
     responses=problems(NotFound, CallerHasNoAddress),
     summary="Mail this version to myself",
