@@ -5,9 +5,10 @@ the product decides any of this.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import product
 from typing import Final, Literal
 
 import msgspec
@@ -30,6 +31,9 @@ GuidanceCode = Literal[
 ]  # fmt: skip
 
 COLUMNS: Final[tuple[Column, ...]] = Column.__args__  # type: ignore[attr-defined]
+_LIVES: Final[tuple[Life, ...]] = Life.__args__  # type: ignore[attr-defined]
+_ACCESSES: Final[tuple[Access, ...]] = Access.__args__  # type: ignore[attr-defined]
+_OUTSIDES: Final[tuple[Outside, ...]] = Outside.__args__  # type: ignore[attr-defined]
 DEFAULT_LIST: Final[tuple[Column, ...]] = ("added", "invited", "active", "locked", "revoked")
 """Row *in the default list* of the status matrix: the others are shown by filter."""
 
@@ -176,6 +180,26 @@ def guidance(facts: Facts, mail_state: str | None = None) -> Guidance:
             return Guidance("invite_again")
         case _:
             return Guidance("invite")
+
+
+@cache
+def combinations() -> frozenset[tuple[Column, Access, GuidanceCode]]:
+    """Which column, access and guidance go together at all: nobody is active and to be invited."""
+    end = datetime.max.replace(tzinfo=UTC)
+    found = set()
+    for life, access in product(_LIVES, _ACCESSES):
+        for until, deactivated, outside in product((None, end), (False, True), (None, *_OUTSIDES)):
+            for locked, mail in product((False, True), ("sent", "bounced")):
+                facts = Facts(
+                    life=life,
+                    access=access,
+                    locked=locked,
+                    locked_until=until,
+                    deactivated=deactivated,
+                    outside=outside,
+                )
+                found.add((column(facts), access, guidance(facts, mail).code))
+    return frozenset(found)
 
 
 def account(access: Access, mail_state: str | None, has_signed_in: bool) -> str:

@@ -14,8 +14,8 @@ SELECT $1, now() - n * interval '1 second', 1, login, login, first || ' ' || las
     '{}', '{}', '{}', '{}', '{}', false, CASE access WHEN 'active' THEN '{member}'::varchar[] ELSE '{}' END, '{}', 0,
     CASE access WHEN 'active' THEN 1 ELSE 0 END,
     CASE access WHEN 'active' THEN now() - (n::bigint * 7919 % 8000000) * interval '1 second' ELSE 'epoch' END,
-    CASE WHEN generation > 0 THEN 'sent' END, "column",
-    CASE WHEN n % 1000 = 7 THEN 'fix_email' WHEN access = 'active' THEN 'ok' WHEN generation > 0 THEN 'wait'
+    CASE WHEN bounced THEN 'bounced' WHEN generation > 0 THEN 'sent' END, "column",
+    CASE WHEN bounced THEN 'fix_email' WHEN access = 'active' THEN 'ok' WHEN generation > 0 THEN 'wait'
         ELSE 'invite' END
 FROM (
     SELECT n, 'p' || n AS login, 'Vor' || substr(md5((n % 211)::text), 1, 4) AS first,
@@ -24,7 +24,7 @@ FROM (
             AS access,
         CASE WHEN $4 THEN 'added' WHEN n % 20 < 17 THEN 'active' WHEN n % 20 < 19 THEN 'invited' ELSE 'added' END
             AS "column",
-        CASE WHEN $4 OR n % 20 = 19 THEN 0 ELSE 1 END AS generation
+        CASE WHEN $4 OR n % 20 = 19 THEN 0 ELSE 1 END AS generation, NOT $4 AND n % 1000 = 18 AS bounced
     FROM generate_series(1, $2::int) AS n
 ) AS people
 """

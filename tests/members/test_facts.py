@@ -57,6 +57,14 @@ def test_column_seat_and_guidance_follow_from_the_facts(case: str) -> None:
     assert (f.column(known), f.seat(known), f.guidance(known).code) == (column, seat, code)
 
 
+def test_only_what_goes_together_is_looked_for() -> None:
+    """R-29: the list leaves out columns in which nobody can fit its filter."""
+    for known, column, _, code in MATRIX.values():
+        assert (column, known.access, code) in f.combinations()
+    assert {access for column, access, _ in f.combinations() if column == "active"} == {"active"}
+    assert {column for column, _, code in f.combinations() if code == "invite_again"} == {"added", "inactive"}
+
+
 def test_guidance_says_until_when() -> None:
     assert f.guidance(MATRIX["locked until"][0]) == Guidance("wait_until", LATER)
     assert f.guidance(MATRIX["marked deleted"][0]) == Guidance("restore", LATER)

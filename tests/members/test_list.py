@@ -7,12 +7,13 @@ import asyncpg
 import pytest
 
 from libs.common.db import Database, now
+from libs.common.events.notifier import MessageChanged
 from libs.common.pages import encode_cursor
 from services.members.facts import COLUMNS, DEFAULT_LIST
 from services.members.people import names
 from services.members.people.listing import MemberFilter, Sort, ids_statement, list_page, page_statement, read_filter
 from tests.conftest import UrlsOf
-from tests.members.conftest import MEMBERS, As, add, make_tenant, ok, staff, tell
+from tests.members.conftest import MEMBERS, Answers, As, add, make_tenant, ok, staff, tell
 
 SORTS: tuple[Sort, ...] = ("name", "-name", "last_login", "-last_login", "created", "-created")
 
@@ -80,6 +81,30 @@ async def test_filters_apply_together(as_: As, crowd: uuid.UUID) -> None:
     assert set(await shown(never_signed_in=True)) == {"boss", *(f"m{n}" for n in range(9))}
     assert await shown(last_login_from="2020-01-01T00:00:00Z") == []
     assert await shown(mail_state="bounced") == []
+    assert await shown(access="active", column="added") == []
+    assert set(await shown(guidance=["wait", "unlock"], sort="-name")) == {"m1", "m4", "m7", "boss", "m2", "m6"}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_the_few_who_need_somebody_to_act_are_found(
+    as_: As, answers: Answers, acme: uuid.UUID, sort: Sort
+) -> None:
+    """C-12: the filter `error in e-mail address` is the guidance *Fix e-mail*."""
+    admin = as_("admin", acme)
+    people = [await add(admin, name) for name in ("ann", "bob", "cem")]
+    for one, state in zip(people, ("bounced", "sent", "bounced"), strict=True):
+        await tell(admin, one, "invite")
+        told = {"message_id": uuid.uuid4(), "member_id": uuid.UUID(one["id"]), "template": "invitation"}
+        await answers(acme, MessageChanged(**told, state=state, epoch=0, generation=1, reason=None, at=now()))
+
+    async def shown(**params: Any) -> list[str]:
+        return [one["login_name"] for one in await pages(admin, limit=1, sort=sort, **params)]
+
+    assert set(await shown(guidance="fix_email")) == {"ann", "cem"}
+    assert set(await shown(guidance=["fix_email", "buy_seat"], access="invited")) == {"ann", "cem"}
+    assert set(await shown(guidance=["fix_email", "wait"])) == {"ann", "bob", "cem", "boss"}
+    assert set(await shown(guidance="fix_email", mail_state="bounced", text="ann")) == {"ann"}
+    assert await shown(guidance="fix_email", column="active") == []
 
 
 async def test_a_cursor_serves_only_its_filter_and_its_sorting(as_: As, crowd: uuid.UUID) -> None:
@@ -142,6 +167,7 @@ async def fill(migrate_url: str, tenant: uuid.UUID) -> None:
     """20,000 members, most of them added, some in each column."""
     connection = await asyncpg.connect(migrate_url)
     columns = [*["added"] * 15, "invited", "active", "locked", "revoked", "inactive"]
+    guidance = [*["invite"] * 15, "wait", "ok", "unlock", "invite", "reactivate"]
     try:
         await connection.execute(
             """
@@ -152,11 +178,12 @@ async def fill(migrate_url: str, tenant: uuid.UUID) -> None:
             SELECT $1, 1, 'l' || n, 'l' || n, 'Name ' || md5(n::text), 'name ' || md5(n::text),
                 'l' || n || '@example.org', 'l' || n || '@example.org', 1, 'present', 'none', false, false, 1, 0, 0, 0,
                 'mail', '{}', '{}', '{}', '{}', '{}', false, '{}', '{}', 0, 0, '1970-01-01',
-                ($2::text[])[1 + n % 20], 'invite'
-            FROM generate_series(1, $3) AS n
+                ($2::text[])[1 + n % 20], CASE WHEN n % 1000 = 15 THEN 'fix_email' ELSE ($3::text[])[1 + n % 20] END
+            FROM generate_series(1, $4) AS n
             """,
             tenant,
             columns,
+            guidance,
             MANY,
         )
         await connection.execute(
@@ -176,6 +203,9 @@ FILTERS: dict[str, MemberFilter] = {
     "one column": MemberFilter(column=["locked"]),
     "all columns": MemberFilter(column=list(COLUMNS)),
     "access": MemberFilter(access=["active"], column=["active", "locked"]),
+    "rare guidance": MemberFilter(guidance=["fix_email", "invite_again"]),
+    "guidance": MemberFilter(guidance=["ok", "fix_email"]),
+    "nobody fits": MemberFilter(access=["active"], column=["added"]),
     "word": MemberFilter(text="l1999"),
     "short word": MemberFilter(text="a"),
     "two words": MemberFilter(text="l1999 c"),
@@ -197,13 +227,17 @@ async def test_every_list_is_read_by_index(urls_of: UrlsOf, database: Database, 
             wanted = read_filter(filter, actor)
             for sort in SORTS:
                 for after in ([], [_middle(sort), uuid.uuid4()]):
-                    statement = page_statement(wanted.columns, wanted.conditions, sort, 21, after=bool(after))
+                    statement = page_statement(
+                        wanted.columns, wanted.conditions, sort, 21, after=bool(after), rare=wanted.rare
+                    )
                     with subtests.test(name=name, sort=sort, after=bool(after)):
                         for mode in ("force_custom_plan", "force_generic_plan"):
                             plan = await explain(app, tenant, statement, [*after, *wanted.values], mode)
                             assert "Seq Scan" not in plan, plan
                             if name in ("default", "one column", "all columns"):
                                 assert "->  Sort" not in plan, plan
+                            if name == "rare guidance":
+                                assert "ix_members_by_guidance" in plan, plan
         wanted = read_filter(MemberFilter(column=["locked"]), actor)
         plan = await explain(app, tenant, ids_statement(wanted.columns, (), 5001), [])
         assert "Seq Scan" not in plan, plan

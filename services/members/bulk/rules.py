@@ -136,7 +136,7 @@ async def list_items(
 async def _found(session: AsyncSession, actor: Actor, filter: MemberFilter) -> list[UUID]:
     wanted = read_filter(filter, actor)
     connection = await session.connection()
-    statement = ids_statement(wanted.columns, wanted.conditions, MOST + 1)
+    statement = ids_statement(wanted.columns, wanted.conditions, MOST + 1, wanted.rare)
     found = await connection.exec_driver_sql(statement, wanted.values)
     ids = [row[0] for row in found]
     if len(ids) > MOST:

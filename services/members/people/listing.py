@@ -1,7 +1,8 @@
 """The list of members: one filter grammar for the list and for bulk commands, one statement a page, read by index.
 
 The wanted columns of the status matrix are each read in order from an index and merged, so that a page costs the same
-whatever lies between. Statements are built once for each shape (which filters, which order); values are parameters.
+whatever lies between. A column in which nobody can fit is not read at all, and few people with the same guidance are
+found by an index of their own. Statements are built once for each shape (which filters, which order); values are parameters.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from libs.common.pages import decode_cursor, encode_cursor
 from libs.common.permissions import Permission
 from libs.common.text import Line, canonical_address
 from libs.common.tokens import Actor
-from services.members.facts import DEFAULT_LIST, Access, Column, GuidanceCode
+from services.members.facts import DEFAULT_LIST, Access, Column, GuidanceCode, combinations
 from services.members.moments import Moment, in_utc
 from services.members.people import names
 from services.members.people.schemas import SHOWN
@@ -63,18 +64,26 @@ _CONDITIONS: Final = {
     "login_name": "login_key = {}",
     "last_login_from": "last_login_at >= {}",
     "last_login_to": "last_login_at < {}",
-    "word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {} AND NOT contact)",
-    "any_word": "id IN (SELECT member_id FROM member_tokens WHERE token >= {} AND token < {})",
 }
-_FEW: Final = {"email", "login_name", "word", "any_word"}
+# Of several words each finds its people, and only who is among all of these is read.
+_WORDS: Final = {
+    "word": "SELECT member_id FROM member_tokens WHERE token >= {} AND token < {} AND NOT contact",
+    "any_word": "SELECT member_id FROM member_tokens WHERE token >= {} AND token < {}",
+}
+_FEW: Final = {"email", "login_name", *_WORDS}
+_RARE: Final = frozenset({"fix_email", "invite_again", "wait_for_entry", "buy_seat"})
+"""Guidance of a few among many in their column: ix_members_by_guidance holds these alone."""
 _AFTER_NEVER: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _LAST: Final = "\U0010ffff"
 
 
 class Wanted(NamedTuple):
-    """A filter as statements need it: the columns, the names of the conditions, and their values in order."""
+    """A filter as statements need it: the columns, rare guidance, the names of the conditions, and their values in
+    order.
+    """
 
     columns: tuple[Column, ...]
+    rare: tuple[GuidanceCode, ...]
     conditions: tuple[str, ...]
     values: tuple[object, ...]
 
@@ -85,8 +94,9 @@ def read_filter(filter: MemberFilter, actor: Actor) -> Wanted:
     if filter.email is not None and not sees_contact:
         raise Forbidden(permission=Permission.MEMBERS_CONTACT)
     found: list[tuple[str, tuple[object, ...]]] = []
+    rare = tuple(sorted(set(filter.guidance))) if _RARE.issuperset(filter.guidance) else ()
     for name in ("access", "guidance", "mail_state"):
-        if values := getattr(filter, name):
+        if (name != "guidance" or not rare) and (values := getattr(filter, name)):
             found.append((name, (sorted(set(values)),)))
     if filter.email is not None:
         found.append(("email", (canonical_address(filter.email),)))
@@ -103,10 +113,21 @@ def read_filter(filter: MemberFilter, actor: Actor) -> Wanted:
     kind = "any_word" if sees_contact else "word"
     found += [(kind, (word, word + _LAST)) for word in names.words(filter.text or "")]
     return Wanted(
-        columns=tuple(dict.fromkeys(filter.column or DEFAULT_LIST)),
+        columns=_columns(filter),
+        rare=rare,
         conditions=tuple(name for name, _ in found),
         values=tuple(value for _, values in found for value in values),
     )
+
+
+def _columns(filter: MemberFilter) -> tuple[Column, ...]:
+    """Of those that are wanted the ones in which anybody can fit."""
+    possible = {
+        column
+        for column, access, code in combinations()
+        if access in (filter.access or (access,)) and code in (filter.guidance or (code,))
+    }
+    return tuple(column for column in dict.fromkeys(filter.column or DEFAULT_LIST) if column in possible)
 
 
 async def list_page(
@@ -118,7 +139,7 @@ async def list_page(
     key, kind = _KEYS[sort.lstrip("-")]
     name = f"members:{sort}:{_digest(wanted)}"
     after = _after(name, cursor, kind) if cursor else ()
-    statement = page_statement(wanted.columns, wanted.conditions, sort, limit + 1, after=bool(after))
+    statement = page_statement(wanted.columns, wanted.conditions, sort, limit + 1, after=bool(after), rare=wanted.rare)
     rows = await database.read(actor.tenant_id, statement, *after, *wanted.values)
     if len(rows) <= limit:
         return rows, None
@@ -134,11 +155,17 @@ def _after(name: str, cursor: str, kind: Any) -> tuple[object, UUID]:
 
 @lru_cache(512)
 def page_statement(
-    columns: tuple[Column, ...], conditions: tuple[str, ...], sort: Sort, limit: int, *, after: bool
+    columns: tuple[Column, ...],
+    conditions: tuple[str, ...],
+    sort: Sort,
+    limit: int,
+    *,
+    after: bool,
+    rare: tuple[GuidanceCode, ...] = (),
 ) -> str:
     """Parameters: key and id of the last row seen (if after), then the conditions' values.
 
-    Columns and limit are written out, so that the database can keep one plan and need not plan each page anew.
+    Columns, guidance and limit are written out, so that the database can keep one plan and need not plan each page anew.
     """
     key, kind = _KEYS[sort.lstrip("-")]
     way, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
@@ -146,34 +173,46 @@ def page_statement(
     rest = [f"({key}, id) {beyond} ($1::{typed}, $2::uuid)"] if after else []
     rest += where(conditions, 3 if after else 1)
     order = f"ORDER BY {key} {way}, id {way} LIMIT {limit:d}"
-    if _FEW & set(conditions):
+    if not columns or _FEW & set(conditions):
         # These find few rows by an index of their own, which are then sorted.
-        return f"{_select(columns, rest)} {order}"
+        return f"{_select(columns, rest + _guided(rare))} {order}"
     # Each arm ends by itself, so that the planner reads it in order by its index.
-    arms = [f"({_select([column], rest)} {order})" for column in columns]
+    parts = [(columns, [*rest, *_guided((code,))]) for code in rare] or [((column,), rest) for column in columns]
+    arms = [f"({_select(some, conditions)} {order})" for some, conditions in parts]
     return f"SELECT * FROM ({' UNION ALL '.join(arms)}) AS page {order}"  # noqa: S608 our own words
 
 
 @lru_cache(64)
-def ids_statement(columns: tuple[Column, ...], conditions: tuple[str, ...], limit: int) -> str:
+def ids_statement(
+    columns: tuple[Column, ...], conditions: tuple[str, ...], limit: int, rare: tuple[GuidanceCode, ...] = ()
+) -> str:
     """For bulk commands. Parameters: the conditions' values."""
-    return f"SELECT id FROM ({_select(columns, where(conditions, 1))}) AS chosen ORDER BY id LIMIT {limit:d}"  # noqa: S608
+    chosen = _select(columns, where(conditions, 1) + _guided(rare))
+    return f"SELECT id FROM ({chosen}) AS chosen ORDER BY id LIMIT {limit:d}"  # noqa: S608
 
 
 def where(conditions: Sequence[str], first: int) -> list[str]:
     """The conditions as SQL, their parameters numbered from first."""
-    found = []
+    found, words = [], []
     for name in conditions:
-        text = _CONDITIONS[name]
+        text = _CONDITIONS.get(name) or _WORDS[name]
         count = text.count("{}")
-        found.append(text.format(*(f"${first + n}" for n in range(count))))
+        (words if name in _WORDS else found).append(text.format(*(f"${first + n}" for n in range(count))))
         first += count
-    return found
+    return [*found, f"id IN ({' INTERSECT '.join(words)})"] if words else found
+
+
+def _guided(rare: Sequence[GuidanceCode]) -> list[str]:
+    return [f"guidance IN ({_named(rare)})"] if rare else []
 
 
 def _select(columns: Sequence[Column], conditions: Sequence[str]) -> str:
-    named = ", ".join(f"'{column}'" for column in columns)
-    return f"SELECT {_COLUMNS} FROM members WHERE {' AND '.join([f'"column" IN ({named})', *conditions])}"  # noqa: S608
+    within = f'"column" IN ({_named(columns)})' if columns else "false"
+    return f"SELECT {_COLUMNS} FROM members WHERE {' AND '.join([within, *conditions])}"  # noqa: S608
+
+
+def _named(values: Sequence[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 def _digest(wanted: Wanted) -> str:

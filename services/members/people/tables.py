@@ -33,6 +33,14 @@ class Member(Versioned, Table):
         Index("ix_members_by_last_login", "tenant_id", "column", "last_login_at", "id"),
         Index("ix_members_by_created", "tenant_id", "column", "created_at", "id"),
         Index("ix_members_due", "due_at", postgresql_where="due_at IS NOT NULL"),
+        Index(
+            "ix_members_by_guidance",
+            "tenant_id",
+            "guidance",
+            "name_key",
+            "id",
+            postgresql_where="guidance IN ('fix_email', 'invite_again', 'wait_for_entry', 'buy_seat')",
+        ),
     )
 
     # Profile. Keys are what is compared; an anonymised member has none, so that others may take the names.
