@@ -94,8 +94,8 @@ async def test_the_few_who_need_somebody_to_act_are_found(
     people = [await add(admin, name) for name in ("ann", "bob", "cem")]
     for one, state in zip(people, ("bounced", "sent", "bounced"), strict=True):
         await tell(admin, one, "invite")
-        told = {"message_id": uuid.uuid4(), "member_id": uuid.UUID(one["id"]), "template": "invitation"}
-        await answers(acme, MessageChanged(**told, state=state, epoch=0, generation=1, reason=None, at=now()))
+        told: dict[str, Any] = {"message_id": uuid.uuid4(), "member_id": uuid.UUID(one["id"]), "state": state}
+        await answers(acme, MessageChanged(**told, template="invitation", epoch=0, generation=1, reason=None, at=now()))
 
     async def shown(**params: Any) -> list[str]:
         return [one["login_name"] for one in await pages(admin, limit=1, sort=sort, **params)]

@@ -1,8 +1,9 @@
 """The list of members: one filter grammar for the list and for bulk commands, one statement a page, read by index.
 
 The wanted columns of the status matrix are each read in order from an index and merged, so that a page costs the same
-whatever lies between. A column in which nobody can fit is not read at all, and few people with the same guidance are
-found by an index of their own. Statements are built once for each shape (which filters, which order); values are parameters.
+whatever lies between. A column in which nobody can fit is not read at all, and a few people with the same guidance are
+found by an index of their own. Statements are built once for each shape (which filters, which order); values are
+parameters.
 """
 
 import hashlib
@@ -139,8 +140,9 @@ async def list_page(
     key, kind = _KEYS[sort.lstrip("-")]
     name = f"members:{sort}:{_digest(wanted)}"
     after = _after(name, cursor, kind) if cursor else ()
-    statement = page_statement(wanted.columns, wanted.conditions, sort, limit + 1, after=bool(after), rare=wanted.rare)
-    rows = await database.read(actor.tenant_id, statement, *after, *wanted.values)
+    columns, rare, conditions, values = wanted
+    statement = page_statement(columns, conditions, sort, limit + 1, after=bool(after), rare=rare)
+    rows = await database.read(actor.tenant_id, statement, *after, *values)
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
@@ -165,7 +167,7 @@ def page_statement(
 ) -> str:
     """Parameters: key and id of the last row seen (if after), then the conditions' values.
 
-    Columns, guidance and limit are written out, so that the database can keep one plan and need not plan each page anew.
+    Columns, guidance and limit are written out, so that the database keeps one plan and need not plan each page anew.
     """
     key, kind = _KEYS[sort.lstrip("-")]
     way, beyond = ("DESC", "<") if sort.startswith("-") else ("ASC", ">")
@@ -193,7 +195,8 @@ def ids_statement(
 
 def where(conditions: Sequence[str], first: int) -> list[str]:
     """The conditions as SQL, their parameters numbered from first."""
-    found, words = [], []
+    found: list[str] = []
+    words: list[str] = []
     for name in conditions:
         text = _CONDITIONS.get(name) or _WORDS[name]
         count = text.count("{}")
