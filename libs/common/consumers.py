@@ -3,6 +3,8 @@
 - An event is decoded before a transaction is opened; what cannot be read is set aside at once.
 - The inbox row and the effect are one transaction; the broker is told afterwards. A lost acknowledgement is a
   redelivery, which the inbox ends. Order is not promised: who keeps a state compares `row_version`.
+- What waits in one tenant goes into one transaction, a few events at a time; where any of them fails, or waits for a
+  lock, none has happened and each is taken on its own. So a backlog costs less an event the longer it is.
 - A handler that raises is tried again after 2, 4, 8 … seconds. At the eighth delivery, or at once for `Rejected`, the
   event becomes a dead letter, and the events behind it flow on.
 - An event that comes too early (`NotYet`) is asked for again sooner and for longer.
@@ -12,6 +14,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +23,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 import msgspec
 import structlog
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -42,12 +46,23 @@ log = structlog.get_logger()
 DELIVERIES = 8
 """Tries before an event is set aside: about four minutes."""
 
-COROUTINES = 8
+COROUTINES = 2
+TOGETHER = 16
+"""Events in one transaction at most: their locks are held as long as these take."""
+
 FETCH = 2.0
 """Seconds that one pull lingers, and so the time to notice a broker that came back."""
 
+_REST = 0.05  # seconds for those that wait behind the first; others may have taken them meanwhile
+
 # On the driver, past SQLAlchemy's compiler: once for each event that this service ever takes.
-_SEE = "INSERT INTO inbox (tenant_id, consumer, event_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_SEE = (
+    "INSERT INTO inbox (tenant_id, consumer, event_id) SELECT $1, $2, unnest($3::uuid[]) ON CONFLICT DO NOTHING"
+    " RETURNING event_id"
+)
+# Events come in any order, and so do the locks of several: whoever takes these gives way long before the database looks
+# for a deadlock (after a second), so that no request is ever chosen as its victim.
+_GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
 
@@ -136,13 +151,31 @@ class Inlet:
     async def apply(self, event: Received[Event]) -> bool:
         """The effect and the inbox row in one transaction. False: it was here before."""
         async with self.database.session(event.tenant_id) as session:
-            connection = await session.connection()
-            seen = await connection.exec_driver_sql(_SEE, (event.tenant_id, self.stream, event.id))
-            if seen.rowcount == 0:
-                return False
-            for handler in self._handlers[event.data.type()]:
-                await handler(session, event)
-        return True
+            return bool(await self._apply(session, [event]))
+
+    async def apply_together(self, events: Sequence[Received[Event]]) -> set[UUID]:
+        """Several of one tenant in one transaction, in their order; the ids of those that were not here before.
+
+        Raises what the first that fails raises, or a lock that is not free soon; then none of them has happened.
+        """
+        async with self.database.session(events[0].tenant_id) as session:
+            await (await session.connection()).exec_driver_sql(_GIVE_WAY)
+            return await self._apply(session, events)
+
+    async def _apply(self, session: AsyncSession, events: Sequence[Received[Event]]) -> set[UUID]:
+        connection = await session.connection()
+        by_id = {event.id: event for event in events}
+        seen = await connection.exec_driver_sql(_SEE, (events[0].tenant_id, self.stream, list(by_id)))
+        new = set(seen.scalars())
+        for event in by_id.values():
+            if event.id in new:
+                with span(f"consume {event.data.type()}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id):
+                    for handler in self._handlers[event.data.type()]:
+                        await handler(session, event)
+                if len(by_id) > 1:  # no handler sees what another has read before it had the lock
+                    await session.flush()
+                    session.expunge_all()
+        return new
 
     async def set_aside(self, subject: str, body: bytes, deliveries: int, error: Exception) -> None:
         tenant_id, event_id = _whose(subject, body)
@@ -157,7 +190,7 @@ class Inlet:
 
 
 class Consumer:
-    """Pulls one stream for one service: run() until stop(), by coroutines that each have one event in hand."""
+    """Pulls one stream for one service: run() until stop(), by coroutines that each have a few events in hand."""
 
     def __init__(self, service: str, inlet: Inlet, bus: Bus, *, coroutines: int = COROUTINES) -> None:
         self.service = service
@@ -179,23 +212,71 @@ class Consumer:
         subscription = await self.bus.pull(self.inlet.stream)
         while not self._stopping.is_set():
             try:
-                [message] = await subscription.fetch(1, timeout=FETCH)
+                messages = await self._fetch(subscription)
             except TimeoutError:  # nothing there; nats-py raises the builtin one, too
                 await asyncio.sleep(0)
             except BROKER_ERRORS:  # without a pause the connection would never get its turn
                 await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311
             else:
-                await self._take(message)
+                await self._take(messages)
         with contextlib.suppress(*BROKER_ERRORS):
             await subscription.unsubscribe()
 
-    async def _take(self, message: Msg) -> None:
-        """One delivery to its end. Raises nothing: a broker that is away just delivers again."""
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+        """The next one as soon as it comes, with what waits behind it."""
+        [first] = await subscription.fetch(1, timeout=FETCH)
+        behind = min(first.metadata.num_pending or 0, TOGETHER - 1)
+        if not behind:
+            return [first]
+        try:
+            return [first, *await subscription.fetch(behind, timeout=_REST)]
+        except BROKER_ERRORS:
+            return [first]
+
+    async def _take(self, messages: Sequence[Msg]) -> None:
+        """Deliveries to their end. Raises nothing: a broker that is away just delivers again."""
         with contextlib.suppress(*BROKER_ERRORS):
-            async with self._in_hand(message):
-                with CONSUMER_SECONDS.labels(self.inlet.stream).time():
-                    outcome = await self._handle(message)
-            CONSUMER_HANDLED.labels(self.inlet.stream, outcome).inc()
+            async with self._in_hand(messages):
+                for message in await self._take_together(messages):
+                    with CONSUMER_SECONDS.labels(self.inlet.stream).time():
+                        outcome = await self._handle(message)
+                    CONSUMER_HANDLED.labels(self.inlet.stream, outcome).inc()
+
+    async def _take_together(self, messages: Sequence[Msg]) -> list[Msg]:
+        """Gives those that are still to be taken one by one: what failed before, and what stands alone."""
+        alone: list[Msg] = []
+        by_tenant: dict[UUID, list[tuple[Msg, Received[Event]]]] = {}
+        for message in messages:
+            event = self._readable(message) if message.metadata.num_delivered == 1 else None
+            if event is None:
+                alone.append(message)
+            else:
+                by_tenant.setdefault(event.tenant_id, []).append((message, event))
+        for pairs in by_tenant.values():
+            if len(pairs) == 1 or not await self._apply_together(pairs):
+                alone.extend(message for message, _ in pairs)
+        return alone
+
+    def _readable(self, message: Msg) -> Received[Event] | None:
+        try:
+            return self.inlet.read(message.data)
+        except UNREADABLE:
+            return None
+
+    async def _apply_together(self, pairs: Sequence[tuple[Msg, Received[Event]]]) -> bool:
+        """False: take them one by one; what was committed all the same is seen then."""
+        started = time.monotonic()
+        try:
+            new = await self.inlet.apply_together([event for _, event in pairs])
+        except Exception as error:
+            log.debug("events_taken_one_by_one", stream=self.inlet.stream, error=type(error).__name__)
+            return False
+        failpoint("after_effect_before_ack")
+        for message, event in pairs:
+            CONSUMER_SECONDS.labels(self.inlet.stream).observe(time.monotonic() - started)
+            CONSUMER_HANDLED.labels(self.inlet.stream, "done" if event.id in new else "seen").inc()
+            await message.ack()
+        return True
 
     async def _handle(self, message: Msg) -> str:
         deliveries = message.metadata.num_delivered
@@ -207,8 +288,7 @@ class Consumer:
             await message.ack()
             return "ignored"
         try:
-            with span(f"consume {event.data.type()}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id):
-                applied = await self._apply(event)
+            applied = await self._apply(event)
         except Exception as error:
             if isinstance(error, NotYet) and deliveries < 2 * DELIVERIES:
                 await message.nak(delay=min(0.2 * 2**deliveries, 60))
@@ -247,14 +327,15 @@ class Consumer:
         return "dead"
 
     @contextlib.asynccontextmanager
-    async def _in_hand(self, message: Msg) -> AsyncIterator[None]:
-        """Tell the broker now and then that this is still being worked on."""
+    async def _in_hand(self, messages: Sequence[Msg]) -> AsyncIterator[None]:
+        """Tell the broker now and then that these are still being worked on."""
 
         async def remind() -> None:
             while True:
                 await asyncio.sleep(self.bus.sizes.ack_wait / 3)
-                with contextlib.suppress(*BROKER_ERRORS):
-                    await message.in_progress()
+                for message in messages:
+                    with contextlib.suppress(*BROKER_ERRORS):
+                        await message.in_progress()
 
         reminding = asyncio.create_task(remind())
         try:

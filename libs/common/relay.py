@@ -2,7 +2,8 @@
 
 - It selects by state, never by position: a transaction that commits late is found all the same.
 - A partition belongs to one relay for one transaction, by an advisory lock, so any number of relays may run.
-- A wave holds at most one event of a row, so that nothing overtakes; after the first failure the partition stops.
+- A round takes some events of each partition that waits. A wave of it holds at most one event of a row, so that nothing
+  overtakes; after its first failure a partition rests, and the others go on without it.
 - An event is marked only when the broker has acknowledged it. A crash before that publishes it again under the same id.
 - It is woken by hints and looks every 200 ms on its own. A frozen relay is cut off by the database after 15 s and by
   its own clock before that, and another one takes over.
@@ -32,19 +33,24 @@ from libs.common.scrub import scrub
 log = structlog.get_logger()
 
 POLL = 0.2
-BATCH = 200
+BATCH = 25
+"""Events of one partition in a round."""
 HOLD = 8.0
-"""Seconds for which a partition is held at most: below the database's 15 s with a publish's 5 s on top."""
+"""Seconds for which partitions are held at most: below the database's 15 s with a publish's 5 s on top."""
 
 _WAITING = text(
     "SELECT partition FROM generate_series(0, 15) AS partition"
     " WHERE EXISTS (SELECT FROM outbox WHERE outbox.partition = partition.partition AND published_at IS NULL)"
 )
 # Two statements: the select must see what was committed before the lock was given.
-_LOCK = text("SELECT pg_try_advisory_xact_lock(4242, :partition)")
+_LOCK = text(
+    "SELECT partition FROM unnest(CAST(:partitions AS integer[])) AS partition"
+    " WHERE pg_try_advisory_xact_lock(4242, partition)"
+)
 _SELECT = text(
-    "SELECT tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent FROM outbox"
-    " WHERE partition = :partition AND published_at IS NULL ORDER BY sequence LIMIT :batch"
+    "SELECT waiting.* FROM unnest(CAST(:partitions AS integer[])) AS mine CROSS JOIN LATERAL ("
+    " SELECT partition, tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent"
+    " FROM outbox WHERE partition = mine AND published_at IS NULL ORDER BY sequence LIMIT :batch) AS waiting"
 )
 _MARK = text(
     "UPDATE outbox"
@@ -64,6 +70,7 @@ _BACKLOG = text(
 class Row(msgspec.Struct, frozen=True):
     """An outbox row as it goes out."""
 
+    partition: int
     tenant_id: UUID
     id: UUID
     created_at: datetime
@@ -152,45 +159,52 @@ class Relay:
             pass
 
     async def _round(self) -> int:
-        """Carry a batch of every partition that waits and does not rest; gives the number of events sent."""
+        """Carry some events of every partition that waits and does not rest; gives the number of events sent."""
         async with self._looking.connect() as connection:
             partitions = (await connection.scalars(_WAITING)).all()
         now = time.monotonic()
         due = [partition for partition in partitions if self._rests.get(partition, (0.0, 0.0))[0] <= now]
-        return sum(await asyncio.gather(*(self._carry(partition) for partition in due)))
+        return await self._carry(due) if due else 0
 
-    async def _carry(self, partition: int) -> int:
+    async def _carry(self, partitions: Sequence[int]) -> int:
         try:
             async with self.engine.begin() as connection:
-                if not await connection.scalar(_LOCK, {"partition": partition}):
-                    return 0  # another relay has it
+                mine = (await connection.scalars(_LOCK, {"partitions": partitions})).all()
+                if not mine:
+                    return 0  # another relay has them
                 until = time.monotonic() + HOLD
-                found = await connection.execute(_SELECT, {"partition": partition, "batch": BATCH})
+                found = await connection.execute(_SELECT, {"partitions": mine, "batch": BATCH})
                 rows = [Row(*row) for row in found]
                 failpoint("after_commit_before_publish")
-                return await self._publish(connection, partition, rows, until)
+                return await self._publish(connection, rows, until)
         except (SQLAlchemyError, OSError) as error:
             # Cut off while frozen, or the database is away: what was not marked goes out again.
-            log.warning("relay_lost_partition", service=self.service, partition=partition, error=str(error))
-            self._rest(partition)
+            log.warning("relay_lost_partitions", service=self.service, partitions=partitions, error=str(error))
+            for partition in partitions:
+                self._rest(partition)
             return 0
 
-    async def _publish(self, connection: AsyncConnection, partition: int, rows: list[Row], until: float) -> int:
+    async def _publish(self, connection: AsyncConnection, rows: Sequence[Row], until: float) -> int:
         sent = 0
-        for wave in waves(rows):
+        stuck: set[int] = set()
+        for whole in waves(rows):
             if self._stopping or time.monotonic() > until:
                 return sent
+            wave = [row for row in whole if row.partition not in stuck]
             answers = await asyncio.gather(*(self._send(row) for row in wave))
             failpoint("after_publish_before_mark")
             done = [(row, seq) for row, seq in zip(wave, answers, strict=True) if isinstance(seq, int)]
             await self._mark(connection, done)
             sent += len(done)
             for row, error in zip(wave, answers, strict=True):
-                if isinstance(error, Exception):
+                if isinstance(error, Exception) and row.partition not in stuck:
                     await self._blame(connection, row, error)
-                    self._rest(partition)
-                    return sent
-        self._rests.pop(partition, None)
+                    stuck.add(row.partition)
+        for partition in {row.partition for row in rows}:
+            if partition in stuck:
+                self._rest(partition)
+            else:
+                self._rests.pop(partition, None)
         return sent
 
     async def _send(self, row: Row) -> int | Exception:

@@ -18,7 +18,8 @@ from libs.common.events.subjects import stream_of
 from libs.common.relay import Row, waves
 
 _SELECT = text(
-    "SELECT tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent FROM outbox"
+    "SELECT partition, tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent"
+    " FROM outbox"
     " WHERE created_at >= :since AND created_at < :until AND published_at IS NOT NULL AND subject LIKE 'ev.%'"
     " AND (CAST(:tenant AS uuid) IS NULL OR tenant_id = :tenant) AND (CAST(:type AS varchar) IS NULL OR type = :type)"
     " ORDER BY sequence"

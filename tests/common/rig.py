@@ -192,7 +192,7 @@ class Rig:
         return sum(row["published_at"] is None for row in await self.outbox())
 
     async def effects(self) -> list[asyncpg.Record]:
-        return await self._rows(self.identity.migrate, "SELECT * FROM effects")
+        return await self._rows(self.identity.migrate, "SELECT *, xmin::text AS transaction FROM effects")
 
     async def dead_letters(self) -> list[asyncpg.Record]:
         return await self._rows(self.identity.migrate, "SELECT * FROM dead_letters ORDER BY id")

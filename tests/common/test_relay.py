@@ -269,6 +269,5 @@ def test_a_wave_holds_one_event_of_a_row() -> None:
 def _row(row_id: int, version: int) -> Row:
     from datetime import UTC, datetime
 
-    return Row(
-        uuid.uuid4(), uuid.uuid4(), datetime.now(UTC), uuid.UUID(int=row_id), version, "a.b.c.v1", "ev.x", "{}", None
-    )
+    id = uuid.UUID(int=row_id)
+    return Row(row_id % 16, uuid.uuid4(), uuid.uuid4(), datetime.now(UTC), id, version, "a.b.c.v1", "ev.x", "{}", None)
