@@ -13,8 +13,9 @@ import pytest
 from httpx import AsyncClient
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import RSAKey
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
+from libs.common.changes import Audit
 from libs.common.db import now
 from libs.common.events.rpc import AdmitAnswer, Admitted, NoSeat, Refused
 from services.identity.connections.tables import Connection, ConnectionAttempt
@@ -147,7 +148,7 @@ async def test_the_invitations_page_leads_to_the_provider_too(acme: Connected) -
         ({}, "invited", True),
         ({}, "off", False),
         ({"roles": ["owner"], "first_owner": True}, "invited", False),
-        ({"starts_at": now() + timedelta(days=9), "blocked": ["outside_dates"]}, "invited", False),
+        ({"starts_at": now() + timedelta(days=9), "blocked": ["outside_dates"]}, "invited", True),
     ],
 )
 async def test_the_provider_is_offered_where_it_leads_in(
@@ -160,6 +161,25 @@ async def test_the_provider_is_offered_where_it_leads_in(
     page = await acme.world.browser().get(f"/t/{acme.tenant.slug}/invitation/{code}", follow_redirects=True)
     assert page.status_code == 200
     assert (f"/t/{acme.tenant.slug}/sign-in/{acme.id}" in page.text) == offered
+
+
+async def test_before_her_entry_date_she_accepts_and_waits(acme: Connected) -> None:
+    """R-22, design section 2: the provider vouches for her, and she comes in from that day on."""
+    soon = now() + timedelta(days=9)
+    bob = await _invited(acme, starts_at=soon, blocked=["outside_dates"])
+    await _refused(acme, "access_barred.outside_dates")
+    assert await acme.world.facts(bob) == ["issued", "ended(accepted)", "activated", "roles_changed"]
+    await _refused(acme, "access_barred.outside_dates")
+    await acme.world.deliver(bob, acme.world.next(bob, blocked=[], starts_at=None))
+    await _signed_in(acme)
+
+
+async def test_nothing_is_accepted_in_a_closed_tenant(acme: Connected) -> None:
+    bob, browser = await _invited(acme), acme.world.browser()
+    query = acme.provider.authorize(await acme.go(browser), **BOB)
+    await acme.world.change_tenant(acme.tenant, state="closed")
+    assert (await browser.get(f"{acme.callback}?{query}")).status_code == 403
+    assert await acme.world.facts(bob) == ["issued"]
 
 
 async def test_who_was_sent_away_is_refused_and_not_made_anew(acme: Connected) -> None:
@@ -336,7 +356,9 @@ async def test_groups_give_and_take_their_own_and_nothing_else(acme: Connected) 
     etag = (await acme.admin.get(path)).headers["etag"]
     by_hand = {"roles": [], "permission_groups": ["supervisor", "counsellor"]}
     assert (await acme.admin.put(path, json=by_hand, headers={"If-Match": etag})).status_code == 200
+    assert await _noted(acme, "identity.membership.groups_missing") == []
     await _signed_in(acme)
+    assert await _noted(acme, "identity.membership.groups_missing") == [bob.id]
     assert ("supervisor", "sso") in await _grants(acme, bob)
     before = (await acme.world.membership(bob)).av
     await _signed_in(acme, groups=["leads"])
@@ -344,6 +366,12 @@ async def test_groups_give_and_take_their_own_and_nothing_else(acme: Connected) 
     await _signed_in(acme, groups=[])
     assert await _grants(acme, bob) == {("supervisor", "manual"), ("counsellor", "manual")}
     assert (await acme.world.membership(bob)).av > before
+
+
+async def _noted(connected: Connected, fact: str) -> list[uuid.UUID]:
+    """Of whom the history says so."""
+    async with connected.world.doors.database.session(connected.tenant.id) as session:
+        return list(await session.scalars(select(Audit.row_id).where(Audit.type == fact)))
 
 
 async def test_two_connections_keep_their_grants_apart(acme: Connected, world: World, as_: As) -> None:

@@ -35,7 +35,7 @@ from services.identity.invitations.tables import Invitation
 from services.identity.memberships import rules as memberships
 from services.identity.memberships.tables import Membership
 from services.identity.sessions.closing import end_session
-from services.identity.sessions.rules import digest_of, find_session, note_sign_in, require_usable
+from services.identity.sessions.rules import TenantClosed, digest_of, find_session, note_sign_in, require_usable
 from services.identity.sessions.sign_in import Entry
 from services.identity.sessions.tables import CookieSession, SessionMembership
 from services.identity.tenants.rules import get_tenant
@@ -65,7 +65,11 @@ async def enter(doors: Doors, browser: Browser, connection: Connection, proof: P
         if connection.admission != "automatic":
             raise NotAdmitted(reason="revoked" if await _was_here(doors, connection, proof) else "not_invited")
         member = await _ask_members(doors, connection, mapped)
-    return await _enter_invited(doors, browser, connection, proof, mapped, member, secret)
+    await _accept(doors, connection, proof, mapped, member)
+    entry = await _enter_bound(doors, browser, connection, proof, mapped, secret)
+    if entry is None:
+        raise NotAdmitted(reason="active")
+    return entry
 
 
 async def connect(
@@ -166,24 +170,17 @@ async def _settled(doors: Doors, tenant_id: UUID, wanted: _Wanted) -> _Wanted:
     raise Unavailable(retry_after=2)
 
 
-async def _enter_invited(
-    doors: Doors,
-    browser: Browser,
-    connection: Connection,
-    proof: Proof,
-    mapped: Mapped,
-    wanted: _Wanted,
-    secret: str | None,
-) -> Entry:
-    """Accept the invitation with its grants (R-14), bind the subject, and open the tenant, at once."""
+async def _accept(doors: Doors, connection: Connection, proof: Proof, mapped: Mapped, wanted: _Wanted) -> None:
+    """Accept the invitation with its grants (R-14) and bind the subject: before her entry date, too, and then she waits
+    to come in. Nothing happens where the membership is active already.
+    """
     async with doors.database.session(connection.tenant_id) as session:
         membership = await memberships.lock_membership(session, connection.tenant_id, wanted.member_id)
-        opened = await invitations.find_current(session, membership)
         if membership.state == "active":
-            bound = await _binding(session, connection, proof)
-            if bound is None or (bound.member_id, bound.holder) != (membership.id, membership.holder):
-                raise NotAdmitted(reason="active")
-            return await _open(session, doors, browser, connection, proof, mapped, membership, secret)
+            return
+        if (await get_tenant(session, connection.tenant_id)).state == "closed":
+            raise TenantClosed
+        opened = await invitations.find_current(session, membership)
         if opened is None or opened.invitation.generation != wanted.generation:
             raise NotAdmitted(reason="not_invited")
         if Role.OWNER in membership.preset_roles:
@@ -199,7 +196,6 @@ async def _enter_invited(
             session, actor, membership, way="sso", held_by=f"connection:{connection.id}:{digest}"
         )
         await _bind(session, connection, proof, membership)
-        return await _open(session, doors, browser, connection, proof, mapped, membership, secret)
 
 
 async def _bind(session: AsyncSession, connection: Connection, proof: Proof, membership: Membership) -> None:
@@ -248,6 +244,8 @@ async def _open(
     await sync_grants(session, connection, membership, mapped)
     if mapped.roles is None and mapping_of(connection).groups_claim:
         _log.warning("sso_groups_missing", connection_id=str(connection.id), member_id=str(membership.id))
+        about = {"connection_id": connection.id, "claim": mapping_of(connection).groups_claim}
+        note(session, memberships.herself(membership), membership, "identity.membership.groups_missing", **about)
     old = await find_session(session, doors.settings, secret)
     if old is not None:
         await end_session(session, old)

@@ -122,9 +122,9 @@ async def list_buttons(session: AsyncSession) -> list[Connection]:
 
 def ways_to_accept(connections: Sequence[Connection], membership: Membership) -> list[Connection]:
     """Those of them by which the membership's open invitation may be accepted (design section 3.6): none where it makes
-    an owner, which its link alone does, and none before her entry date: whoever comes by a provider signs in.
+    an owner, which its link alone does.
     """
-    if Role.OWNER in membership.preset_roles or membership.blocked:
+    if Role.OWNER in membership.preset_roles:
         return []
     return [one for one in connections if one.admission != "off"]
 
