@@ -1,6 +1,6 @@
 """identity on its clone of a migrated database: events come in by hand, answers are read from the outbox."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +21,8 @@ from services.identity.memberships.handlers import handlers as memberships
 from services.identity.settings import Settings
 from services.identity.tenants.handlers import handlers as tenants
 from tests.conftest import ISSUER, ClientOf, TokenFor, UrlsOf, make_core
-from tests.identity.story import World
-
-As = Callable[..., AsyncClient]
+from tests.identity.oidc import Connected, connected
+from tests.identity.story import As, World
 
 
 def settings_on(urls: Urls, keys_dir: Path) -> Settings:
@@ -81,6 +80,13 @@ def as_(app: Litestar, client_of: ClientOf, token_for: TokenFor) -> As:
         return client_of(app, token_for(who, tenant, **claims) if who else None)
 
     return client
+
+
+@pytest.fixture
+async def acme(world: World, as_: As) -> AsyncIterator[Connected]:
+    """A tenant with its own provider."""
+    async with connected(world, as_) as acme:
+        yield acme
 
 
 @asynccontextmanager

@@ -11,12 +11,20 @@ import msgspec
 from httpx import AsyncClient, Response
 
 from libs.common.events.rpc import Admit, AdmitAnswer
+from services.identity.pages.strings import STRINGS
 from tests.identity import fake_provider
-from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, SECRET, FakeProvider
-from tests.identity.story import Tenant, World
+from tests.identity.story import As, Member, Tenant, World
 
 CONNECTIONS = "/identity/v1/connections"
+BOB: dict[str, Any] = {"email": "bob@example.org", "email_verified": True, "name": "Bob"}
+MAPPING = {
+    "groups_claim": "groups",
+    "groups": [
+        {"value": "leads", "permission_groups": ["supervisor"]},
+        {"value": "admins", "roles": ["admin"]},
+    ],
+}
 
 
 class Connected(msgspec.Struct):
@@ -60,6 +68,31 @@ class Connected(msgspec.Struct):
     async def last(self) -> dict[str, Any]:
         """The newest attempt, as admins see it."""
         return cast(dict[str, Any], (await self.admin.get(f"{self.path}/attempts")).json()["items"][0])
+
+    async def invited(self, **fields: Any) -> Member:
+        """Bob."""
+        member = self.world.member(self.tenant, **{"email": "bob@example.org", **fields})
+        await self.world.invite(member)
+        return member
+
+    async def signed_in(self, **claims: Any) -> AsyncClient:
+        browser = self.world.browser()
+        answer = await self.visit(browser, **{**BOB, **claims})
+        assert answer.status_code == 303, answer.text
+        return browser
+
+    async def refused(self, reason: str, **claims: Any) -> None:
+        """By a page that says why, and noted so for the admins."""
+        browser = self.world.browser()
+        answer = await self.visit(browser, **{**BOB, **claims})
+        assert answer.status_code in (403, 409), answer.text
+        assert (await self.last())["outcome"] == reason
+        assert STRINGS[f"error.{reason}"][0].partition("{")[0] in html.unescape(answer.text)
+        assert (await self.world.token(browser, self.tenant)).status_code == 401
+
+    async def grants(self, member: Member) -> set[tuple[str, str]]:
+        found = (await self.admin.get(f"/identity/v1/members/{member.id}/roles")).json()["grants"]
+        return {(one["name"], one["source"]) for one in found}
 
 
 class Members:

@@ -1,6 +1,7 @@
 """Words to tell stories with: what members wants comes in as events, answers are read from the outbox."""
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -24,6 +25,9 @@ from services.identity.memberships.tables import Membership
 ORIGIN = "https://control-centre.test"
 PASSWORD = "a horse that reads quietly"
 CSRF = {"X-CSRF": "1"}
+
+As = Callable[..., AsyncClient]
+"""as_("admin", tenant_id, id=member_id), as_(None): a client that calls with somebody's token."""
 
 
 class Tenant(msgspec.Struct):

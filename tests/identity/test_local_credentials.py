@@ -11,8 +11,7 @@ from libs.common.changes import Audit
 from libs.common.db import now
 from libs.common.permissions import Role, rights_of
 from services.identity.local_credentials.tables import LocalCredential
-from tests.identity.conftest import As
-from tests.identity.story import CSRF, PASSWORD, Member, World
+from tests.identity.story import CSRF, PASSWORD, As, Member, World
 
 HANDED = "handed over on paper"
 OWNER = sorted(rights_of([Role.OWNER], []))

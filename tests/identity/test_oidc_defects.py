@@ -15,10 +15,9 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from services.identity.pages.strings import STRINGS
-from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, Claims, FakeProvider
 from tests.identity.oidc import Connected, connected
-from tests.identity.story import World
+from tests.identity.story import As, World
 
 GOOD: dict[str, Any] = {"email": "bob@example.org", "email_verified": True, "name": "Bob"}
 

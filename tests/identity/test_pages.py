@@ -17,8 +17,8 @@ from services.identity.pages import colours, strings
 from services.identity.pages.agents import browser_name
 from services.identity.pages.nonces import is_right, nonce_for
 from services.identity.passwords.sweeps import requests
-from tests.identity.conftest import As, sweeper_of
-from tests.identity.story import PASSWORD, World
+from tests.identity.conftest import sweeper_of
+from tests.identity.story import PASSWORD, As, World
 from tests.identity.test_local_credentials import HANDED, hand_over, without_email
 from tests.identity.test_passwords import FRESH, code_in, mailed
 

@@ -20,11 +20,10 @@ from services.identity.pages.views import LANGUAGE
 from services.identity.passwords.tables import PasswordReset
 from tests.browser import chromium
 from tests.identity import fake_provider
-from tests.identity.conftest import As
 from tests.identity.fake_provider import CLIENT, SECRET
 from tests.identity.oidc import Connected, Members, connected, nonce_in, put_members, sent_to
 from tests.identity.screen import Screen
-from tests.identity.story import PASSWORD, Member, Tenant, World
+from tests.identity.story import PASSWORD, As, Member, Tenant, World
 from tests.identity.test_local_credentials import hand_over, without_email
 from tests.identity.test_pages import press
 from tests.identity.test_passwords import answered, code_in, mailed, reset_code

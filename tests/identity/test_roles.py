@@ -8,8 +8,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from libs.common.permissions import Role, rights_of
-from tests.identity.conftest import As
-from tests.identity.story import Member, Tenant, World
+from tests.identity.story import As, Member, Tenant, World
 from tests.ids import new_id
 
 OWNER = sorted(rights_of([Role.OWNER], []))

@@ -15,8 +15,7 @@ from services.identity.sessions.tables import CookieSession
 from services.identity.throttling import rules as throttling
 from services.identity.throttling.rules import Browser
 from services.identity.throttling.tables import Attempts
-from tests.identity.conftest import As
-from tests.identity.story import CSRF, PASSWORD, Member, World
+from tests.identity.story import CSRF, PASSWORD, As, Member, World
 
 CURRENT = "/identity/v1/sessions/current"
 

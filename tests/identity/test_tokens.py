@@ -14,8 +14,7 @@ from libs.common.events.members import WorkerBeat
 from libs.common.permissions import Permission, Role, rights_of
 from services.identity.beats.tables import Beat
 from services.identity.tokens.tables import RefreshToken
-from tests.identity.conftest import As
-from tests.identity.story import CSRF, World
+from tests.identity.story import CSRF, As, World
 
 REFRESH = "/identity/v1/refresh"
 
