@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
+from structlog.contextvars import bound_contextvars
 
 from libs.common.bus import BROKER_ERRORS, Bus
 from libs.common.changes import Event
@@ -169,8 +170,12 @@ class Inlet:
         new = set(seen.scalars())
         for event in by_id.values():
             if event.id in new:
-                with span(f"consume {event.data.type()}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id):
-                    for handler in self._handlers[event.data.type()]:
+                type = event.data.type()
+                with (
+                    span(f"consume {type}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id),
+                    bound_contextvars(tenant_id=str(event.tenant_id), event_id=str(event.id)),
+                ):
+                    for handler in self._handlers[type]:
                         await handler(session, event)
                 if len(by_id) > 1:  # no handler sees what another has read before it had the lock
                     await session.flush()
@@ -296,7 +301,12 @@ class Consumer:
             if isinstance(error, Rejected) or deliveries >= DELIVERIES:
                 return await self._set_aside(message, error)
             log.warning(
-                "event_failed", stream=self.inlet.stream, event_id=str(event.id), deliveries=deliveries, exc_info=True
+                "event_failed",
+                stream=self.inlet.stream,
+                tenant_id=str(event.tenant_id),
+                event_id=str(event.id),
+                deliveries=deliveries,
+                exc_info=True,
             )
             await message.nak(delay=pause_after(deliveries))
             return "retried"

@@ -7,7 +7,7 @@ import random
 import signal
 import uuid
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.contextvars import get_contextvars
 
 from libs.common import consumers
 from libs.common.bus import Sizes
@@ -153,6 +154,23 @@ async def test_several_events_give_way_to_a_request_that_locks_in_another_order(
 
 
 _ADVISORY = text("SELECT pg_advisory_xact_lock(hashtext(:row))")
+
+
+async def test_what_a_handler_logs_names_the_tenant_and_the_event(rig: Rig) -> None:
+    """Also of those that are taken together."""
+    bound: list[dict[str, Any]] = []
+
+    async def look(session: AsyncSession, event: Received[Happened]) -> None:
+        bound.append(get_contextvars() | {"row_version": event.row_version})
+
+    for version in range(3):
+        row_id = uuid.uuid4()
+        await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, version))
+    await rig.consumer(on(Happened, look), coroutines=1)
+    await until(lambda: _quiet(rig))
+    assert [one["row_version"] for one in bound] == [0, 1, 2]
+    assert {one["tenant_id"] for one in bound} == {str(rig.tenant)}
+    assert len({one["event_id"] for one in bound}) == 3
 
 
 async def test_no_handler_sees_what_another_read_before_it_had_the_lock(rig: Rig) -> None:
