@@ -10,14 +10,20 @@ import msgspec
 import pytest
 from httpx import AsyncClient, Response
 from litestar import Litestar
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.common.db import Database
 from libs.common.stack.s3 import S3Address
+from libs.common.sweeps import sweep_once
 from services.documents.app import create_app
 from services.documents.edges import Edges
+from services.documents.erasures.sweeps import DELETIONS_DUE, SWEEPS, delete_in_store
 from services.documents.people.tables import Member
 from services.documents.settings import Settings
+from services.documents.uploads.intake import check_due
+from services.documents.uploads.tables import Upload
+from services.documents.work import work_once
+from services.documents.worker import CHECKS_DUE
 from tests.conftest import ClientOf, CoreOf, DatabaseOf, TokenFor, UrlsOf
 
 DOCUMENTS = "/documents/v1/documents"
@@ -165,3 +171,16 @@ async def sweeper(urls_of: UrlsOf) -> AsyncIterator[Any]:
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def work_off(edges: Edges, database: Database, sweeper: AsyncEngine, acme: uuid.UUID) -> Callable[[], Any]:
+    """await work_off(): everything of acme that is due, as the worker would."""
+
+    async def work() -> None:
+        for sweep in SWEEPS:
+            await sweep_once(sweep, database, sweeper)
+        await work_once(CHECKS_DUE.where(Upload.tenant_id == acme), check_due, edges, sweeper)
+        await work_once(DELETIONS_DUE, delete_in_store, edges, sweeper)
+
+    return work

@@ -5,8 +5,8 @@ import uuid
 from libs.common.db import Database
 from libs.common.events.rpc import Admit, Admitted, NoSeat, Refused
 from services.members.access.admit import admit
+from tests.members.access import ended, wanted
 from tests.members.conftest import MEMBERS, Answers, As, add, make_tenant, ok, read, tell
-from tests.members.test_access import ended, wanted
 
 
 def asked(tenant: uuid.UUID, email: str = "eve@example.org", key: str = "k1", name: str = "Eve") -> Admit:

@@ -16,8 +16,8 @@ from libs.common.sweeps import sweep_once
 from services.members.people.tables import Member
 from services.members.worker import SWEEPS
 from tests.conftest import UrlsOf
+from tests.members.access import ended, facts_of, wanted
 from tests.members.conftest import MEMBERS, Answers, As, add, allowed, at, make_tenant, ok, read, tell
-from tests.members.test_access import ended, facts_of, wanted
 
 SEATS = "/members/v1/seats"
 YESTERDAY, TOMORROW = now() - timedelta(days=1), now() + timedelta(days=1)

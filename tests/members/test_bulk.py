@@ -15,8 +15,8 @@ from services.members.bulk.work import do_next
 from services.members.people.tables import Member
 from services.members.seats.rules import lock_tenant
 from tests.conftest import UrlsOf
+from tests.members.access import fill_limit
 from tests.members.conftest import MEMBERS, Answers, As, add, at, make_tenant, ok, read, tell
-from tests.members.test_access import fill_limit
 
 BULK, JOBS = "/members/v1/bulk", "/members/v1/jobs"
 
