@@ -6,56 +6,20 @@ import json
 import random
 import signal
 import uuid
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from structlog.contextvars import get_contextvars
 
 from libs.common import consumers
 from libs.common.bus import Sizes
-from libs.common.changes import Audit, Event
+from libs.common.changes import Event
 from libs.common.consumers import UNREADABLE, Consumer, Inlet, NotYet, Received, Rejected, is_away, on, pause_after
+from tests.common.deliveries import envelope, had, lag, quiet, subject_of
 from tests.common.rig import MIB, Happened, Rig, keep, until
-
-
-def _envelope(tenant: uuid.UUID, row_id: uuid.UUID, version: int = 1, **other: object) -> bytes:
-    about: dict[str, object] = {
-        "specversion": "1.0",
-        "id": str(uuid.uuid4()),
-        "type": Happened.name,
-        "source": "/members",
-        "subject": str(row_id),
-        "time": datetime.now(UTC).isoformat(),
-        "tenantid": str(tenant),
-        "rowversion": version,
-        "data": {"n": version},
-    }
-    return json.dumps(about | other).encode()
-
-
-def _subject(tenant: uuid.UUID, row_id: uuid.UUID) -> str:
-    return f"ev.members.thing.{tenant}.{row_id}"
-
-
-async def _effects(rig: Rig, number: int) -> bool:
-    return len(await rig.effects()) >= number
-
-
-async def _lag(rig: Rig) -> int:
-    platform = await rig.bus("platform")
-    info = await platform.js.consumer_info("EV_MEMBERS", "identity")
-    await platform.close()
-    return int(info.num_pending + info.num_ack_pending)
-
-
-async def _quiet(rig: Rig) -> bool:
-    return await _lag(rig) == 0
 
 
 async def test_from_the_outbox_to_the_effect(rig: Rig) -> None:
@@ -63,7 +27,7 @@ async def test_from_the_outbox_to_the_effect(rig: Rig) -> None:
     await rig.relay()
     await rig.consumer()
     id = await rig.record(5, row_id=row_id, version=9)
-    await until(lambda: _effects(rig, 1))
+    await until(lambda: had(rig, 1))
     [effect] = await rig.effects()
     assert (effect["tenant_id"], effect["event_id"], effect["row_id"]) == (rig.tenant, id, row_id)
     assert effect["row_version"] == 9
@@ -71,13 +35,13 @@ async def test_from_the_outbox_to_the_effect(rig: Rig) -> None:
 
 async def test_what_comes_three_times_and_shuffled_has_one_effect(rig: Rig) -> None:
     rows = [uuid.uuid4() for _ in range(20)]
-    events = [(row_id, _envelope(rig.tenant, row_id, version)) for row_id in rows for version in range(1, 4)]
+    events = [(row_id, envelope(rig.tenant, row_id, version)) for row_id in rows for version in range(1, 4)]
     deliveries = events * 3
     random.shuffle(deliveries)
     bus = await rig.bus("members")
-    await asyncio.gather(*(rig.publish(_subject(rig.tenant, row_id), body, bus=bus) for row_id, body in deliveries))
+    await asyncio.gather(*(rig.publish(subject_of(rig.tenant, row_id), body, bus=bus) for row_id, body in deliveries))
     await rig.consumer()
-    await until(lambda: _quiet(rig))
+    await until(lambda: quiet(rig))
     effects = await rig.effects()
     assert len(effects) == 60
     assert len({effect["event_id"] for effect in effects}) == 60
@@ -89,109 +53,9 @@ async def test_two_consumers_of_one_service_share_the_work_and_have_one_effect(r
     await rig.relay()
     for n in range(100):
         await rig.record(n)
-    await until(lambda: _effects(rig, 100))
-    await until(lambda: _quiet(rig))
+    await until(lambda: had(rig, 100))
+    await until(lambda: quiet(rig))
     assert len(await rig.effects()) == 100
-
-
-async def test_a_backlog_is_taken_several_events_in_a_transaction(rig: Rig) -> None:
-    """What stands in one tenant, in the stream's order; of each event once, also where it came twice at once."""
-    other = uuid.uuid4()
-    events = [(tenant, uuid.uuid4()) for tenant in [rig.tenant, other] for _ in range(40)]
-    bodies = [(_subject(tenant, row_id), _envelope(tenant, row_id)) for tenant, row_id in events]
-    for subject, body in bodies + bodies[:5]:
-        await rig.publish(subject, body)
-    for subject, body in bodies[-5:] * 2:
-        await rig.publish(subject, body)
-    await rig.consumer()
-    await until(lambda: _quiet(rig))
-    effects = await rig.effects()
-    assert sorted((effect["tenant_id"], effect["row_id"]) for effect in effects) == sorted(events)
-    assert len({effect["transaction"] for effect in effects}) <= 40
-    for tenant in (rig.tenant, other):
-        together = [effect["transaction"] for effect in effects if effect["tenant_id"] == tenant]
-        assert len(set(together)) < len(together)
-
-
-async def test_an_event_that_fails_takes_none_of_those_with_it_that_came_together(rig: Rig) -> None:
-    async def keep_but_the_third(session: AsyncSession, event: Received[Happened]) -> None:
-        await keep(session, event)
-        if event.row_version == 3:
-            raise Rejected("not this one")
-
-    rows = [uuid.uuid4() for _ in range(10)]
-    for version, row_id in enumerate(rows):
-        await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, version))
-    await rig.consumer(on(Happened, keep_but_the_third), coroutines=1)
-    await until(lambda: _quiet(rig))
-    assert sorted(effect["row_version"] for effect in await rig.effects()) == [0, 1, 2, *range(4, 10)]
-    [letter] = await rig.dead_letters()
-    assert (letter["error"], letter["deliveries"]) == ("Rejected: not this one", 1)
-
-
-async def test_several_events_give_way_to_a_request_that_locks_in_another_order(rig: Rig) -> None:
-    """Of two that wait for each other the database would end one after a second: never the request."""
-    first, last = uuid.uuid4(), uuid.uuid4()
-
-    async def hold(session: AsyncSession, event: Received[Happened]) -> None:
-        await session.execute(_ADVISORY, {"row": str(event.row_id)})
-        if event.row_id == first:
-            reached.set()
-            await asyncio.sleep(0.2)
-        await keep(session, event)
-
-    reached = asyncio.Event()
-    for row_id in (first, last):
-        await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id))
-    database = rig.database(rig.identity.app)
-    async with database.session(rig.tenant) as request:
-        await request.execute(_ADVISORY, {"row": str(last)})
-        await rig.consumer(on(Happened, hold), coroutines=1)
-        await reached.wait()
-        await request.execute(_ADVISORY, {"row": str(first)})
-    await until(lambda: _effects(rig, 2))
-    assert await rig.dead_letters() == []
-
-
-_ADVISORY = text("SELECT pg_advisory_xact_lock(hashtext(:row))")
-
-
-async def test_what_a_handler_logs_names_the_tenant_and_the_event(rig: Rig) -> None:
-    """Also of those that are taken together."""
-    bound: list[dict[str, Any]] = []
-
-    async def look(session: AsyncSession, event: Received[Happened]) -> None:
-        bound.append(get_contextvars() | {"row_version": event.row_version})
-
-    for version in range(3):
-        row_id = uuid.uuid4()
-        await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, version))
-    await rig.consumer(on(Happened, look), coroutines=1)
-    await until(lambda: _quiet(rig))
-    assert [one["row_version"] for one in bound] == [0, 1, 2]
-    assert {one["tenant_id"] for one in bound} == {str(rig.tenant)}
-    assert len({one["event_id"] for one in bound}) == 3
-
-
-async def test_no_handler_sees_what_another_read_before_it_had_the_lock(rig: Rig) -> None:
-    """Two events in a transaction are as two transactions: nothing is kept between them but the database."""
-    seen: list[int] = []
-    kept: list[Audit] = []
-
-    async def look(session: AsyncSession, event: Received[Happened]) -> None:
-        seen.append(len(session.identity_map) + len(session.new))
-        kept.append(Audit(tenant_id=event.tenant_id, actor_kind="system", actor_id=event.tenant_id, **_NOTED))
-        session.add(kept[-1])
-
-    rows = [uuid.uuid4() for _ in range(5)]
-    for row_id in rows:
-        await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id))
-    await rig.consumer(on(Happened, look), coroutines=1)
-    await until(lambda: _quiet(rig))
-    assert seen == [0] * 5
-
-
-_NOTED = {"session_id": "", "row_id": uuid.uuid4(), "type": "noted", "details": {}}
 
 
 async def test_poison_becomes_one_dead_letter_and_later_events_flow(rig: Rig) -> None:
@@ -199,16 +63,16 @@ async def test_poison_becomes_one_dead_letter_and_later_events_flow(rig: Rig) ->
     poison = [
         b"not even json",
         b"\xff\xfe\x00",
-        _envelope(rig.tenant, row_id, data={"n": "a word"}),
-        _envelope(rig.tenant, row_id, data=[]),
+        envelope(rig.tenant, row_id, data={"n": "a word"}),
+        envelope(rig.tenant, row_id, data=[]),
     ]
     for body in poison:
         for _ in range(2):
-            await rig.publish(_subject(rig.tenant, row_id), body)
-    await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, 2))
+            await rig.publish(subject_of(rig.tenant, row_id), body)
+    await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, 2))
     await rig.consumer()
-    await until(lambda: _effects(rig, 1))
-    await until(lambda: _quiet(rig))
+    await until(lambda: had(rig, 1))
+    await until(lambda: quiet(rig))
     letters = await rig.dead_letters()
     assert [letter["state"] for letter in letters] == ["open"] * 4
     assert {letter["raw"] for letter in letters} == set(poison)
@@ -229,7 +93,7 @@ async def test_an_event_that_is_rejected_is_set_aside_at_once_with_its_effects_u
     [letter] = await rig.dead_letters()
     assert (letter["event_id"], letter["deliveries"], letter["error"]) == (id, 1, "Rejected: no")
     assert await rig.effects() == []
-    await until(lambda: _quiet(rig))
+    await until(lambda: quiet(rig))
 
 
 async def _letters(rig: Rig, number: int) -> bool:
@@ -254,7 +118,7 @@ async def test_a_handler_that_fails_is_tried_again_and_at_the_eighth_delivery_se
     await rig.consumer(on(Happened, fail))
     hopeless, late, fine = await rig.record(1), await rig.record(2), await rig.record(3)
     await until(lambda: _letters(rig, 1))
-    await until(lambda: _quiet(rig))
+    await until(lambda: quiet(rig))
     assert (tried.count(hopeless), tried.count(late), tried.count(fine)) == (8, 3, 1)
     assert {effect["event_id"] for effect in await rig.effects()} == {late, fine}
     [letter] = await rig.dead_letters()
@@ -274,7 +138,7 @@ async def test_an_event_that_comes_too_early_comes_again_soon_and_is_no_failure(
     await rig.relay()
     await rig.consumer(on(Happened, early))
     await rig.record()
-    await until(lambda: _effects(rig, 1))
+    await until(lambda: had(rig, 1))
     assert len(tried) == 3
     assert await rig.dead_letters() == []
 
@@ -291,11 +155,11 @@ class Unheard(Event, frozen=True):
 
 async def test_types_that_nobody_listens_to_and_unknown_fields_are_no_obstacle(rig: Rig) -> None:
     row_id = uuid.uuid4()
-    await rig.publish(_subject(rig.tenant, row_id), _envelope(rig.tenant, row_id, type=Unheard.name, data={"a": 1}))
-    grown = _envelope(rig.tenant, row_id, 2, data={"n": 2, "added_later": [1]}, newattribute="x")
-    await rig.publish(_subject(rig.tenant, row_id), grown)
+    await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, type=Unheard.name, data={"a": 1}))
+    grown = envelope(rig.tenant, row_id, 2, data={"n": 2, "added_later": [1]}, newattribute="x")
+    await rig.publish(subject_of(rig.tenant, row_id), grown)
     await rig.consumer()
-    await until(lambda: _quiet(rig))
+    await until(lambda: quiet(rig))
     assert [effect["row_version"] for effect in await rig.effects()] == [2]
     assert await rig.dead_letters() == []
 
@@ -322,9 +186,9 @@ async def test_killed_between_effect_and_acknowledgement_the_effect_stays_single
     await until(lambda: _gone(process))
     assert process.returncode == -signal.SIGKILL
     assert len(await rig.effects()) >= 2, "effects were committed"
-    assert await _lag(rig) > 0, "and the broker does not know of all"
+    assert await lag(rig) > 0, "and the broker does not know of all"
     rig.process("identity")
-    await until(lambda: _quiet(rig))
+    await until(lambda: quiet(rig))
     assert len(await rig.effects()) == 5
 
 
@@ -356,7 +220,7 @@ async def test_a_slow_handler_is_not_given_to_somebody_else(rig: Rig) -> None:
 
 
 async def _tried_and_quiet(rig: Rig, tried: list[uuid.UUID]) -> bool:
-    return bool(tried) and await _quiet(rig)
+    return bool(tried) and await quiet(rig)
 
 
 async def test_while_the_database_is_away_an_event_costs_no_delivery(rig: Rig) -> None:
@@ -374,8 +238,8 @@ async def test_while_the_database_is_away_an_event_costs_no_delivery(rig: Rig) -
     running = asyncio.create_task(consumer.run())
     await rig.relay()
     await rig.record()
-    await until(lambda: _effects(rig, 1))
-    await until(lambda: _quiet(rig))
+    await until(lambda: had(rig, 1))
+    await until(lambda: quiet(rig))
     platform = await rig.bus("platform")
     assert (await platform.js.consumer_info("EV_MEMBERS", "identity")).delivered.consumer_seq == 1
     assert attempts == 3
@@ -394,12 +258,12 @@ async def test_after_the_broker_was_gone_events_flow_within_seconds(rig: Rig) ->
     await rig.relay()
     await rig.consumer()
     await rig.record()
-    await until(lambda: _effects(rig, 1))
+    await until(lambda: had(rig, 1))
     rig.nats.kill()
     await asyncio.sleep(1)
     rig.nats.start()
     await rig.record()
-    await until(lambda: _effects(rig, 2), within=25)  # sooner than the wait for an acknowledgement
+    await until(lambda: had(rig, 2), within=25)  # sooner than the wait for an acknowledgement
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -407,7 +271,7 @@ async def test_after_the_broker_was_gone_events_flow_within_seconds(rig: Rig) ->
 def test_whatever_arrives_is_read_or_refused(data: st.DataObject) -> None:
     """No input makes reading fail in a way that is not foreseen."""
     inlet = Inlet("EV_MEMBERS", [on(Happened, keep)], None)  # type: ignore[arg-type]
-    whole = _envelope(uuid.uuid4(), uuid.uuid4())
+    whole = envelope(uuid.uuid4(), uuid.uuid4())
     body = data.draw(
         st.one_of(
             st.binary(max_size=300),
@@ -441,4 +305,4 @@ async def test_stopping_finishes_what_is_in_hand_and_takes_nothing_new(rig: Rig)
     consumer.stop()
     await asyncio.wait_for(running, 20)
     assert len(await rig.effects()) == 1
-    assert await _lag(rig) == 2
+    assert await lag(rig) == 2
