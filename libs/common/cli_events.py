@@ -22,9 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common import audit as audit_chain
 from libs.common import streams as broker
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
-from libs.common.consumers import Inlet
 from libs.common.db import Database, open_engine
 from libs.common.events.subjects import SERVICES
+from libs.common.inlets import Inlet
 from libs.common.republish import republish as send_again
 from libs.common.scrub import scrub
 from libs.common.settings import Settings, SettingsError

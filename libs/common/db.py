@@ -84,14 +84,16 @@ class Database:
         self._hot: asyncpg.Pool | None = None
 
     @asynccontextmanager
-    async def session(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
-        """One transaction in one tenant: commits at the end, and on an error that is to be kept; else rolls back."""
+    async def session(self, tenant_id: UUID, *, keep: bool = True) -> AsyncIterator[AsyncSession]:
+        """One transaction in one tenant: commits at the end, and on an error that is to be kept, unless `keep` is
+        False; else rolls back.
+        """
         async with self._sessions() as session:
             await self._begin(session, tenant_id)
             try:
                 yield session
             except BaseException as error:
-                if isinstance(error, AppError) and error.keep:
+                if keep and isinstance(error, AppError) and error.keep:
                     await self._commit(session)
                 else:
                     await session.rollback()

@@ -65,6 +65,11 @@ class Problems(ResponseSpec):
         self.errors = errors
 
 
+def also(status: int, shape: type, description: str, **options: Any) -> dict[int, ResponseSpec]:
+    """A second way in which an operation succeeds, for its `responses`."""
+    return {status: ResponseSpec(shape, generate_examples=False, description=description, **options)}
+
+
 def problems(*errors: type[AppError]) -> dict[int, ResponseSpec]:
     """What a handler's rules may raise, for its `responses=`; several of one status are listed together."""
     by_status: dict[int, list[type[AppError]]] = {}

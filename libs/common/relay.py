@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 POLL = 0.2
 BATCH = 25
 """Events of one partition in a round."""
+AT_ONCE = 8
+"""Partitions in a round: others are left for other relays, and are not held by one that freezes."""
 HOLD = 8.0
 """Seconds for which partitions are held at most: below the database's 15 s with a publish's 5 s on top."""
 
@@ -48,9 +51,10 @@ _LOCK = text(
     " WHERE pg_try_advisory_xact_lock(4242, partition)"
 )
 _SELECT = text(
-    "SELECT waiting.* FROM unnest(CAST(:partitions AS integer[])) AS mine CROSS JOIN LATERAL ("
-    " SELECT partition, tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent"
-    " FROM outbox WHERE partition = mine AND published_at IS NULL ORDER BY sequence LIMIT :batch) AS waiting"
+    "SELECT partition, tenant_id, id, created_at, row_id, row_version, type, subject, data::text AS data, traceparent"
+    " FROM unnest(CAST(:partitions AS integer[])) AS mine CROSS JOIN LATERAL ("
+    " SELECT * FROM outbox WHERE partition = mine AND published_at IS NULL ORDER BY sequence LIMIT :batch) AS waiting"
+    " ORDER BY partition, sequence"
 )
 _MARK = text(
     "UPDATE outbox"
@@ -123,7 +127,7 @@ class Relay:
         self.service = service
         self.poll = poll
         self.bus = bus
-        self.engine = open_engine(url, pool_size=4, max_overflow=0)
+        self.engine = open_engine(url, pool_size=2, max_overflow=0)
         self._looking = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._woken = asyncio.Event()
         self._stopping = False
@@ -164,7 +168,7 @@ class Relay:
             partitions = (await connection.scalars(_WAITING)).all()
         now = time.monotonic()
         due = [partition for partition in partitions if self._rests.get(partition, (0.0, 0.0))[0] <= now]
-        return await self._carry(due) if due else 0
+        return await self._carry(random.sample(due, min(len(due), AT_ONCE))) if due else 0
 
     async def _carry(self, partitions: Sequence[int]) -> int:
         try:
@@ -199,12 +203,10 @@ class Relay:
             for row, error in zip(wave, answers, strict=True):
                 if isinstance(error, Exception) and row.partition not in stuck:
                     await self._blame(connection, row, error)
+                    self._rest(row.partition)
                     stuck.add(row.partition)
-        for partition in {row.partition for row in rows}:
-            if partition in stuck:
-                self._rest(partition)
-            else:
-                self._rests.pop(partition, None)
+        for partition in {row.partition for row in rows} - stuck:
+            self._rests.pop(partition, None)
         return sent
 
     async def _send(self, row: Row) -> int | Exception:

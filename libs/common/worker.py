@@ -18,10 +18,11 @@ from sqlalchemy import text
 
 from libs.common import audit
 from libs.common.bus import BROKER_ERRORS, BrokerAway, Bus, Sizes
-from libs.common.consumers import Consumer, Subscription, inlets
+from libs.common.consumers import Consumer
 from libs.common.db import Database, open_engine
 from libs.common.events.subjects import events_of
 from libs.common.housekeeping import clear
+from libs.common.inlets import Subscription, inlets
 from libs.common.metrics import CONSUMER_LAG, DEAD_LETTERS, gauge
 from libs.common.relay import Relay
 from libs.common.settings import Settings

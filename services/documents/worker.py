@@ -1,8 +1,8 @@
 from sqlalchemy import func, select
 
-from libs.common.consumers import on
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted, GroupMemberSaved, MemberErasing, MemberSaved
+from libs.common.inlets import on
 from libs.common.worker import Worker
 from services.documents.edges import Edges
 from services.documents.erasures import handlers as erasures

@@ -184,7 +184,10 @@ def guidance(facts: Facts, mail_state: str | None = None) -> Guidance:
 
 @cache
 def combinations() -> frozenset[tuple[Column, Access, GuidanceCode]]:
-    """Which column, access and guidance go together at all: nobody is active and to be invited."""
+    """Which column, access and guidance go together at all: nobody is active and to be invited.
+
+    The list looks nowhere else. So whoever changes column() or guidance() derives the members anew who are there.
+    """
     end = datetime.max.replace(tzinfo=UTC)
     found = set()
     for life, access in product(_LIVES, _ACCESSES):

@@ -50,7 +50,9 @@ async def find_held(session: AsyncSession, member_id: UUID) -> Held | None:
 
 
 async def lock_member(session: AsyncSession, member_id: UUID) -> Member | None:
-    """Her row alone, for answers that move no seat; whoever calls this must not ask for the tenant's row afterwards."""
+    """Her row alone, for answers that move no seat; a rule that calls this must not ask for the tenant's row
+    afterwards. (Several answers in one transaction may: they give way.)
+    """
     query = select(Member).where(Member.id == member_id, Member.life != "erased").with_for_update(key_share=True)
     return await session.scalar(query.execution_options(populate_existing=True))
 

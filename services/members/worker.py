@@ -1,7 +1,7 @@
 """Put together here: which events the service consumes, which clocks it watches, what else it does."""
 
-from libs.common.consumers import on
 from libs.common.events import identity, notifier
+from libs.common.inlets import on
 from libs.common.sweeps import Sweep
 from libs.common.worker import Worker
 from services.members import beat

@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from libs.common.consumers import Subscription, on
 from libs.common.events.identity import (
     InvitationEnded,
     InvitationIssued,
@@ -14,6 +13,7 @@ from libs.common.events.identity import (
     PasswordResetAsked,
 )
 from libs.common.events.members import AccessWanted, MemberErased, MemberErasing, MemberSaved, TenantSaved
+from libs.common.inlets import Subscription, on
 from libs.common.keys import KeyRing
 from libs.common.links import Links, Purpose
 from libs.common.worker import Task, Worker

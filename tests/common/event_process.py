@@ -6,7 +6,7 @@ import sys
 
 from libs.common import failpoints
 from libs.common.bus import Sizes
-from libs.common.consumers import on
+from libs.common.inlets import on
 from libs.common.settings import Settings, load
 from libs.common.worker import Worker, run_until_signalled
 from tests.common.rig import Happened, keep

@@ -25,9 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common import failpoints
 from libs.common.bus import Bus, Sizes
 from libs.common.changes import Event
-from libs.common.consumers import Consumer, Inlet, Received, Subscription, on
+from libs.common.consumers import Consumer
 from libs.common.db import Database
 from libs.common.events.subjects import event_subject, stream_of
+from libs.common.inlets import Inlet, Received, Subscription, on
 from libs.common.relay import Relay
 from libs.common.roles import Urls, isolate
 from libs.common.settings import Settings

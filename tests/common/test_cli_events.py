@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.bus import Sizes
 from libs.common.cli import main
 from libs.common.cli_events import retry_letters
-from libs.common.consumers import Received, Rejected, on
+from libs.common.inlets import Received, Rejected, on
 from libs.common.republish import republish
 from libs.common.streams import declare
 from libs.common.worker import Worker

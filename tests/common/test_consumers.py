@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common import consumers
 from libs.common.bus import Sizes
 from libs.common.changes import Event
-from libs.common.consumers import UNREADABLE, Consumer, Inlet, NotYet, Received, Rejected, is_away, on, pause_after
+from libs.common.consumers import Consumer, is_away, pause_after
+from libs.common.inlets import UNREADABLE, Inlet, NotYet, Received, Rejected, on
 from tests.common.deliveries import envelope, had, lag, quiet, subject_of
 from tests.common.rig import MIB, Happened, Rig, keep, until
 
@@ -227,7 +228,7 @@ async def test_while_the_database_is_away_an_event_costs_no_delivery(rig: Rig) -
     consumer = await rig.consumer(run=False)
     attempts = 0
 
-    async def away(event: Received[Event]) -> bool:
+    async def away(event: Received[Event], *, give_way: bool = False) -> bool:
         nonlocal attempts
         attempts += 1
         if attempts < 3:

@@ -4,12 +4,14 @@ import asyncio
 import uuid
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import get_contextvars
 
 from libs.common.changes import Audit
-from libs.common.consumers import Received, Rejected, on
+from libs.common.errors import AppError
+from libs.common.inlets import Received, Rejected, on
 from tests.common.deliveries import envelope, had, quiet, subject_of
 from tests.common.rig import Happened, Rig, keep, until
 
@@ -27,14 +29,17 @@ async def test_a_backlog_is_taken_several_events_in_a_transaction(rig: Rig) -> N
     await until(lambda: quiet(rig))
     effects = await rig.effects()
     assert sorted((effect["tenant_id"], effect["row_id"]) for effect in effects) == sorted(events)
-    assert len({effect["transaction"] for effect in effects}) <= 40
     for tenant in (rig.tenant, other):
         together = [effect["transaction"] for effect in effects if effect["tenant_id"] == tenant]
         assert len(set(together)) < len(together)
 
 
 async def test_an_event_that_fails_takes_none_of_those_with_it_that_came_together(rig: Rig) -> None:
+    tried = 0
+
     async def keep_but_the_third(session: AsyncSession, event: Received[Happened]) -> None:
+        nonlocal tried
+        tried += 1
         await keep(session, event)
         if event.row_version == 3:
             raise Rejected("not this one")
@@ -45,11 +50,13 @@ async def test_an_event_that_fails_takes_none_of_those_with_it_that_came_togethe
     await rig.consumer(on(Happened, keep_but_the_third), coroutines=1)
     await until(lambda: quiet(rig))
     assert sorted(effect["row_version"] for effect in await rig.effects()) == [0, 1, 2, *range(4, 10)]
+    assert tried > 10, "at first they were tried together"
     [letter] = await rig.dead_letters()
     assert (letter["error"], letter["deliveries"]) == ("Rejected: not this one", 1)
 
 
-async def test_several_events_give_way_to_a_request_that_locks_in_another_order(rig: Rig) -> None:
+@pytest.mark.parametrize("busy", [0.2, 0.9], ids=["waiting", "slow"])
+async def test_several_events_give_way_to_a_request_that_locks_in_another_order(rig: Rig, busy: float) -> None:
     """Of two that wait for each other the database would end one after a second: never the request."""
     first, last = uuid.uuid4(), uuid.uuid4()
 
@@ -57,7 +64,7 @@ async def test_several_events_give_way_to_a_request_that_locks_in_another_order(
         await session.execute(_ADVISORY, {"row": str(event.row_id)})
         if event.row_id == first:
             reached.set()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(busy)
         await keep(session, event)
 
     reached = asyncio.Event()
@@ -71,6 +78,68 @@ async def test_several_events_give_way_to_a_request_that_locks_in_another_order(
         await request.execute(_ADVISORY, {"row": str(first)})
     await until(lambda: had(rig, 2))
     assert await rig.dead_letters() == []
+
+
+async def test_who_holds_a_row_keeps_no_other_tenant_waiting(rig: Rig) -> None:
+    """A stalled request, say: what needs its row comes again later, and what stands behind that goes on."""
+    held, other, free = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+
+    async def hold(session: AsyncSession, event: Received[Happened]) -> None:
+        await session.execute(_ADVISORY, {"row": str(event.tenant_id)})
+        await keep(session, event)
+
+    database = rig.database(rig.identity.app)
+    async with database.session(rig.tenant) as request:
+        await request.execute(_ADVISORY, {"row": str(rig.tenant)})
+        for _ in range(20):
+            await rig.publish(subject_of(rig.tenant, held), envelope(rig.tenant, held))
+        await rig.publish(subject_of(other, free), envelope(other, free))
+        await rig.consumer(on(Happened, hold), coroutines=1)
+        await until(lambda: had(rig, 1), within=15)
+        assert [effect["tenant_id"] for effect in await rig.effects()] == [other]
+    await until(lambda: had(rig, 21))
+    assert await rig.dead_letters() == []
+
+
+async def test_an_error_that_keeps_what_a_request_wrote_keeps_nothing_of_events(rig: Rig) -> None:
+    class Kept(AppError):
+        keep = True
+
+    async def refuse_the_third(session: AsyncSession, event: Received[Happened]) -> None:
+        await keep(session, event)
+        if event.row_version == 3 and refusing:
+            refusing.pop()
+            raise Kept
+
+    refusing = [True, True]
+    rows = [uuid.uuid4() for _ in range(6)]
+    for version, row_id in enumerate(rows):
+        await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
+    await rig.consumer(on(Happened, refuse_the_third), coroutines=1)
+    await until(lambda: quiet(rig))
+    assert sorted(effect["row_version"] for effect in await rig.effects()) == [*range(6)]
+
+
+async def test_what_is_in_hand_is_given_back_when_the_worker_stops(rig: Rig) -> None:
+    row_id = uuid.uuid4()
+    database = rig.database(rig.identity.app)
+
+    async def hold(session: AsyncSession, event: Received[Happened]) -> None:
+        await session.execute(_ADVISORY, {"row": str(row_id)})
+        await keep(session, event)
+
+    for version in range(16):
+        await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
+    consumer = await rig.consumer(on(Happened, hold), coroutines=1, run=False)
+    async with database.session(rig.tenant) as request:
+        await request.execute(_ADVISORY, {"row": str(row_id)})
+        running = asyncio.create_task(consumer.run())
+        await asyncio.sleep(0.3)
+        consumer.stop()
+        async with asyncio.timeout(2.5):
+            await running
+    await rig.consumer(on(Happened, hold))
+    await until(lambda: had(rig, 16))
 
 
 _ADVISORY = text("SELECT pg_advisory_xact_lock(hashtext(:row))")
@@ -109,6 +178,7 @@ async def test_no_handler_sees_what_another_read_before_it_had_the_lock(rig: Rig
     await rig.consumer(on(Happened, look), coroutines=1)
     await until(lambda: quiet(rig))
     assert seen == [0] * 5
+    assert len({audit.created_at for audit in kept}) < 5, "some of them in one transaction"
 
 
 _NOTED = {"session_id": "", "row_id": uuid.uuid4(), "type": "noted", "details": {}}

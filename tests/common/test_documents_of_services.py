@@ -54,21 +54,43 @@ def test_the_document_is_valid_and_its_examples_fit(service: str, keys_dir: Path
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_a_handler_sends_by_itself_has_the_code_of_its_document(service: str, keys_dir: Path) -> None:
+def test_what_a_handler_sends_by_itself_has_a_code_of_its_document(service: str, keys_dir: Path) -> None:
     for route in app_of(service, keys_dir).routes:
         for handler in getattr(route, "route_handlers", ()):
-            if isinstance(handler, HTTPRouteHandler) and handler.include_in_schema:
-                assert codes_sent(handler) <= {handler.status_code}, handler
+            if isinstance(handler, HTTPRouteHandler) and handler.resolve_include_in_schema():
+                declared = {handler.status_code, *(handler.responses or {})}
+                assert codes_sent(inspect.unwrap(handler.fn)) <= declared, handler
 
 
-def codes_sent(handler: HTTPRouteHandler) -> set[int]:
-    """Those written in its body: `Response(…, status_code=202)`, `once.answer(…, 202)`."""
-    function = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(handler.fn)))).body[0]
-    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-    calls = [node for statement in function.body for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    named = [word.value for call in calls for word in call.keywords if word.arg == "status_code"]
-    placed = [call.args[1] for call in calls if ast.unparse(call.func).endswith(".answer") and len(call.args) > 1]
-    return {ast.literal_eval(code) for code in (*named, *placed) if isinstance(code, ast.Constant)}
+def codes_sent(function: Any) -> set[int]:
+    """Those written in it and in what it calls of its own module: `Response(…, status_code=202)`, `once.answer(…)`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef)
+    found: set[int] = set()
+    for call in (node for statement in tree.body for node in ast.walk(statement) if isinstance(node, ast.Call)):
+        called = function.__globals__.get(ast.unparse(call.func))
+        if inspect.isfunction(called) and called.__module__ == function.__module__ and called is not function:
+            found |= codes_sent(called)
+        elif ast.unparse(call.func) == "once.answer":
+            found |= _codes(call.args[1], tree) if len(call.args) > 1 else {200}
+        for word in call.keywords:
+            if word.arg == "status_code":
+                found |= _codes(word.value, tree)
+    return found
+
+
+def _codes(value: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[int]:
+    match value:
+        case ast.Constant(value=int(code)):
+            return {code}
+        case ast.IfExp(body=one, orelse=other):
+            return _codes(one, function) | _codes(other, function)
+        case ast.Name(id=name):
+            set_to = [node.value for node in ast.walk(function) if isinstance(node, ast.Assign)
+                      and ast.unparse(node.targets[0]) == name]  # fmt: skip
+            assert set_to, f"where is {name} set?"
+            return set().union(*(_codes(one, function) for one in set_to))
+    raise AssertionError(f"no code can be read from {ast.unparse(value)}")
 
 
 def test_one_page_shows_them_all(keys_dir: Path) -> None:

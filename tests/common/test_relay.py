@@ -174,6 +174,21 @@ async def test_what_cannot_be_published_is_not_overtaken_and_holds_back_only_its
     assert await rig.length() == 1
 
 
+async def test_a_round_goes_on_without_a_partition_that_is_stuck(rig: Rig) -> None:
+    """The others are carried to their end, and the stuck one rests."""
+    stuck, elsewhere = uuid.UUID(int=16), uuid.UUID(int=17)
+    async with rig.writing() as connection:
+        await rig.write(connection, row_id=stuck, subject="ev.nobody.thing.a.b")
+        for version in (1, 2, 3):
+            await rig.write(connection, row_id=elsewhere, version=version)
+    relay = await rig.relay(run=False)
+    assert await relay._round() == 3
+    assert [one["rowversion"] for one in await rig.stream()] == [1, 2, 3]
+    assert await relay._round() == 0
+    [left] = [row for row in await rig.outbox() if row["published_at"] is None]
+    assert left["attempts"] == 1
+
+
 async def _published(rig: Rig, id: uuid.UUID) -> bool:
     return any(row["id"] == id and row["published_at"] for row in await rig.outbox())
 

@@ -11,9 +11,9 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import Audit
-from libs.common.consumers import Received, on
 from libs.common.db import open_engine
 from libs.common.housekeeping import RETENTION, clear
+from libs.common.inlets import Received, on
 from libs.common.metrics import DEAD_LETTERS, OUTBOX_WAITING
 from libs.common.sweeps import Sweep, sweep_once
 from libs.common.worker import ADVISORIES, Task, Worker

@@ -15,12 +15,12 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.changes import Audit, Event, Outbox
-from libs.common.consumers import inlets
 from libs.common.db import Database, now
 from libs.common.envelopes import Envelope, seal
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted, GroupMemberSaved, MemberErasing, MemberSaved
 from libs.common.events.subjects import events_of
+from libs.common.inlets import inlets
 from libs.common.sweeps import sweep_once
 from services.documents.documents.tables import Document
 from services.documents.edges import Edges

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.bus import Bus
 from libs.common.changes import Audit, Outbox
-from libs.common.consumers import Inlet, Received, Subscription, on
 from libs.common.db import Database, now
 from libs.common.errors import AppError, Forbidden, Gone, Unauthenticated
 from libs.common.events.identity import InvitationIssued
+from libs.common.inlets import Inlet, Received, Subscription, on
 from libs.common.links import Purpose
 from libs.common.relay import Row
 from libs.common.revocation import Revocations

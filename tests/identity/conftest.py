@@ -11,8 +11,8 @@ from httpx import AsyncClient
 from litestar import Litestar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.common.consumers import Inlet
 from libs.common.db import Database, open_engine
+from libs.common.inlets import Inlet
 from libs.common.roles import Urls
 from services.identity.app import create_app
 from services.identity.beats.rules import handlers as beats

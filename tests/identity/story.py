@@ -12,9 +12,9 @@ from litestar import Litestar
 from sqlalchemy import delete, select, update
 
 from libs.common.changes import Event, Outbox
-from libs.common.consumers import Inlet, Received
 from libs.common.db import PLATFORM
 from libs.common.events.members import AccessWanted, TenantSaved
+from libs.common.inlets import Inlet, Received
 from libs.common.links import Purpose
 from services.identity.beats.rules import MEMBERS, OURS, beat
 from services.identity.beats.tables import Beat

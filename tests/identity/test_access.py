@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from libs.common.consumers import NotYet
 from libs.common.events.members import AccessWanted
+from libs.common.inlets import NotYet
 from services.identity.invitations.tables import Invitation
 from services.identity.memberships.access import apply_access
 from services.identity.sessions.tables import SessionMembership

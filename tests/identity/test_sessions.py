@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -285,6 +286,18 @@ async def test_the_right_password_clears_what_was_held_against_the_account(world
     async with world.doors.database.session(PLATFORM) as session:
         digests = [throttling.digest(account, network), throttling.digest("everywhere", account)]
         assert (await session.scalars(select(Attempts).where(Attempts.digest.in_(digests)))).all() == []
+
+
+@pytest.mark.parametrize("fields", [{}, {"starts_at": now() + timedelta(days=9), "blocked": ["outside_dates"]}])
+async def test_in_a_closed_tenant_no_invitation_is_accepted(world: World, fields: dict[str, Any]) -> None:
+    acme = await world.tenant()
+    bob = world.member(acme, **fields)
+    code = await world.invite(bob)
+    await world.change_tenant(acme, state="closed")
+    assert (await world.accept(code)).json()["code"] == "tenant_closed"
+    assert await world.facts(bob) == ["issued"]
+    await world.change_tenant(acme, state="open")
+    assert (await world.accept(code)).status_code == 200
 
 
 async def test_a_closed_tenant_lets_nobody_in(world: World) -> None:

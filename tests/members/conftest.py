@@ -11,9 +11,9 @@ from httpx import AsyncClient, Response
 from litestar import Litestar
 
 from libs.common.changes import Event
-from libs.common.consumers import Inlet, Received, inlets
 from libs.common.db import PLATFORM, Database, now
 from libs.common.events import identity
+from libs.common.inlets import Inlet, Received, inlets
 from libs.common.permissions import Role, rights_of
 from libs.common.tokens import Actor
 from services.members.app import create_app

@@ -29,10 +29,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import Audit, Event, Outbox
-from libs.common.consumers import Received
 from libs.common.db import Database, now
 from libs.common.errors import AppError
 from libs.common.events import identity
+from libs.common.inlets import Received
 from libs.common.roles import Urls
 from libs.common.tokens import Actor
 from services.members import facts as f

@@ -16,10 +16,10 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.common.changes import Event, Outbox
-from libs.common.consumers import Inlet, Received, inlets
 from libs.common.db import Database, now
 from libs.common.events.identity import InvitationEnded, InvitationIssued, MembershipActivated, Reason
 from libs.common.events.members import AccessWanted, MemberSaved, TenantSaved
+from libs.common.inlets import Inlet, Received, inlets
 from services.notifier.messages.sender import Sender
 from services.notifier.messages.tables import Attempt, Message
 from services.notifier.worker import HANDLERS

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from libs.common.consumers import Inbox
 from libs.common.events.identity import Reason
+from libs.common.inlets import Inbox
 from libs.common.links import Links, Purpose, read_code
 from tests.notifier.conftest import MAIL_FROM
 from tests.notifier.post import Post, in_

@@ -11,6 +11,7 @@ from libs.common.app import CurrentActor, Session, problems
 from libs.common.auth import AUTHENTICATED
 from libs.common.db import now
 from libs.common.errors import NotFound
+from libs.common.openapi import also
 from libs.common.revocation import Revocations
 from libs.common.tokens import Actor
 from services.documents.documents.schemas import Kind
@@ -36,7 +37,8 @@ class LinkOut(msgspec.Struct):
     "/{document_id:uuid}/content",
     permission=AUTHENTICATED,
     media_type="application/octet-stream",
-    responses=problems(*_NOT_GIVEN, RangeNotSatisfiable),
+    responses=also(206, bytes, "The range that was asked for", media_type=_BYTES)
+    | problems(*_NOT_GIVEN, RangeNotSatisfiable),
 )
 async def download_document(
     request: Request, session: Session, actor: CurrentActor, edges: FileEdges, document_id: FromPath[UUID]

@@ -4,8 +4,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.audit import forget
-from libs.common.consumers import Received
 from libs.common.events.members import MemberErasing, MemberSaved
+from libs.common.inlets import Received
 from libs.common.tokens import Actor
 from services.documents.documents.tables import Document
 from services.documents.erasures.rules import delete_object, remove

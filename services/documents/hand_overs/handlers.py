@@ -2,9 +2,9 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted
+from libs.common.inlets import Received
 from services.documents.hand_overs.rules import review
 
 

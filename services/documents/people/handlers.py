@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted, GroupMemberSaved, MemberErasing, MemberSaved
+from libs.common.inlets import Received
 from services.documents.people.tables import GroupMember, Member
 
 _UNKNOWN = {

@@ -14,6 +14,7 @@ from libs.common.app import CurrentActor, OnceOnly, Session, problems
 from libs.common.auth import AUTHENTICATED
 from libs.common.errors import Forbidden, Malformed, NotFound, UnsupportedMediaType
 from libs.common.idempotency import IdempotencyKey, IdempotencyKeyReused
+from libs.common.openapi import also
 from libs.common.pages import Page, decode_cursor, page
 from libs.common.projections import MemberNotKnownYet
 from services.documents.documents.routes import Limit
@@ -43,6 +44,7 @@ _NOT_ADMITTED = (
     VisibilityNotAllowed,
     rules.TooManyUploads,
 )
+_CHECKING = also(202, UploadOut, "It is there, and is still being checked")
 
 
 @dataclass
@@ -70,7 +72,8 @@ class _RawOperation(Operation):
     operation_class=_FormOperation,
     request_max_body_size=None,
     summary="Upload a document in one request",
-    responses=problems(
+    responses=_CHECKING
+    | problems(
         *_NOT_ADMITTED, *REFUSALS, Malformed, UnsupportedMediaType, UploadInterrupted, rules.UploadSuperseded, StoreAway
     ),
 )
@@ -115,7 +118,8 @@ async def read_upload(actor: CurrentActor, edges: FileEdges, upload_id: FromPath
     operation_class=_RawOperation,
     request_max_body_size=None,
     status_code=201,
-    responses=problems(NotFound, *REFUSALS, UploadInterrupted, rules.UploadSuperseded, IdempotencyKeyReused, StoreAway),
+    responses=_CHECKING
+    | problems(NotFound, *REFUSALS, UploadInterrupted, rules.UploadSuperseded, IdempotencyKeyReused, StoreAway),
 )
 async def upload_content(
     request: Request, actor: CurrentActor, edges: FileEdges, upload_id: FromPath[UUID]
@@ -142,7 +146,7 @@ async def sign_parts(
 @post(
     "/{upload_id:uuid}/complete",
     permission=AUTHENTICATED,
-    responses=problems(NotFound, intake.PartsMissing, *REFUSALS, rules.UploadSuperseded, StoreAway),
+    responses=_CHECKING | problems(NotFound, intake.PartsMissing, *REFUSALS, rules.UploadSuperseded, StoreAway),
 )
 async def complete_upload(actor: CurrentActor, edges: FileEdges, upload_id: FromPath[UUID]) -> Response[UploadOut]:
     """All parts are there. 202: it is being checked. May be repeated."""

@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import Outbox, send
-from libs.common.consumers import Received, on
 from libs.common.db import PLATFORM, Database, now
 from libs.common.errors import Unavailable
 from libs.common.events.members import WorkerBeat
+from libs.common.inlets import Received, on
 from libs.common.worker import Task, Worker
 from services.identity.beats.tables import Beat
 

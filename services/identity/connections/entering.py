@@ -35,7 +35,13 @@ from services.identity.invitations.tables import Invitation
 from services.identity.memberships import rules as memberships
 from services.identity.memberships.tables import Membership
 from services.identity.sessions.closing import end_session
-from services.identity.sessions.rules import TenantClosed, digest_of, find_session, note_sign_in, require_usable
+from services.identity.sessions.rules import (
+    digest_of,
+    find_session,
+    note_sign_in,
+    require_tenant_open,
+    require_usable,
+)
 from services.identity.sessions.sign_in import Entry
 from services.identity.sessions.tables import CookieSession, SessionMembership
 from services.identity.tenants.rules import get_tenant
@@ -51,7 +57,9 @@ _log = structlog.get_logger()
 
 
 async def enter(doors: Doors, browser: Browser, connection: Connection, proof: Proof, secret: str | None) -> Entry:
-    """Sign in. Raises NotAdmitted, NoAccessHere, AccessBarred, TenantClosed, AccessBlocked or Unavailable."""
+    """Sign in. Raises NotAdmitted, SubjectTaken, NoAccessHere, AccessBarred, TenantClosed, AccessBlocked, Unavailable,
+    or why the invitation does not work any more.
+    """
     mapped = mapped_by(connection, proof)
     entry = await _enter_bound(doors, browser, connection, proof, mapped, secret)
     if entry is not None:
@@ -65,10 +73,10 @@ async def enter(doors: Doors, browser: Browser, connection: Connection, proof: P
         if connection.admission != "automatic":
             raise NotAdmitted(reason="revoked" if await _was_here(doors, connection, proof) else "not_invited")
         member = await _ask_members(doors, connection, mapped)
-    await _accept(doors, connection, proof, mapped, member)
+    accepted = await _accept(doors, connection, proof, mapped, member)
     entry = await _enter_bound(doors, browser, connection, proof, mapped, secret)
     if entry is None:
-        raise NotAdmitted(reason="active")
+        raise NotAdmitted(reason="revoked" if accepted else "active")
     return entry
 
 
@@ -117,7 +125,7 @@ async def _enter_bound(
 
 
 async def _find_pending(doors: Doors, connection: Connection, email: str) -> _Wanted | None:
-    """An open invitation of this tenant for this address. Raises NotAdmitted where it makes an owner."""
+    """An open invitation of this tenant for this address."""
     async with doors.database.session(connection.tenant_id) as session:
         pending = await session.scalar(
             select(Invitation).where(
@@ -170,16 +178,15 @@ async def _settled(doors: Doors, tenant_id: UUID, wanted: _Wanted) -> _Wanted:
     raise Unavailable(retry_after=2)
 
 
-async def _accept(doors: Doors, connection: Connection, proof: Proof, mapped: Mapped, wanted: _Wanted) -> None:
+async def _accept(doors: Doors, connection: Connection, proof: Proof, mapped: Mapped, wanted: _Wanted) -> bool:
     """Accept the invitation with its grants (R-14) and bind the subject: before her entry date, too, and then she waits
-    to come in. Nothing happens where the membership is active already.
+    to come in. False: the membership is active already, and nothing has happened.
     """
     async with doors.database.session(connection.tenant_id) as session:
         membership = await memberships.lock_membership(session, connection.tenant_id, wanted.member_id)
         if membership.state == "active":
-            return
-        if (await get_tenant(session, connection.tenant_id)).state == "closed":
-            raise TenantClosed
+            return False
+        require_tenant_open(await get_tenant(session, connection.tenant_id))
         opened = await invitations.find_current(session, membership)
         if opened is None or opened.invitation.generation != wanted.generation:
             raise NotAdmitted(reason="not_invited")
@@ -196,6 +203,7 @@ async def _accept(doors: Doors, connection: Connection, proof: Proof, mapped: Ma
             session, actor, membership, way="sso", held_by=f"connection:{connection.id}:{digest}"
         )
         await _bind(session, connection, proof, membership)
+        return True
 
 
 async def _bind(session: AsyncSession, connection: Connection, proof: Proof, membership: Membership) -> None:

@@ -22,7 +22,7 @@ from services.identity.memberships.standing import Cause, bar_to_sign_in
 from services.identity.persons import rules as persons
 from services.identity.persons.rules import PersonKnown
 from services.identity.roles import grants
-from services.identity.sessions.rules import find_session, get_session, open_tenant
+from services.identity.sessions.rules import find_session, get_session, open_tenant, require_tenant_open
 from services.identity.sessions.sign_in import Entry, enter_person
 from services.identity.sessions.tables import CookieSession
 from services.identity.tenants.rules import get_tenant
@@ -82,7 +82,7 @@ async def accept_as_new(
     doors: Doors, browser: Browser, *, tenant_id: UUID, code: str, password: str, secret: str | None
 ) -> Accepted:
     """The link proves the address, so that a person is made of it, with this password (D-11, D-12). Raises PersonKnown
-    where there is one already, AccountMismatch, PasswordRefused, or why the link does not work.
+    where there is one already, AccountMismatch, PasswordRefused, TenantClosed, or why the link does not work.
     """
     seen = await look(doors, tenant_id=tenant_id, code=code, secret=secret)
     _require_turn(seen, "new")
@@ -105,8 +105,8 @@ async def accept_as_new(
 
 
 async def accept_as_person(doors: Doors, *, tenant_id: UUID, code: str, secret: str | None) -> Accepted:
-    """She has signed in and confirms: no second account (R-01). Raises PersonKnown, AccountMismatch, AlreadyMember, or
-    why the link does not work.
+    """She has signed in and confirms: no second account (R-01). Raises PersonKnown, AccountMismatch, AlreadyMember,
+    TenantClosed, or why the link does not work.
     """
     async with doors.database.session(tenant_id) as session:
         opened = await _lock_open(session, doors, code)
@@ -152,6 +152,8 @@ async def _require_still_open(session: AsyncSession, opened: Opened) -> None:
 
 async def _accept(session: AsyncSession, opened: Opened, person_id: UUID, entry: Entry) -> Accepted:
     membership = opened.membership
+    tenant = await get_tenant(session, membership.tenant_id)
+    require_tenant_open(tenant)
     actor = memberships.herself(membership)
     await persons.link_membership(session, person_id, membership)
     await rules.decide(session, actor, opened, "accepted")
@@ -161,7 +163,7 @@ async def _accept(session: AsyncSession, opened: Opened, person_id: UUID, entry:
     waits = bar_to_sign_in(membership, now(), owner=owner)
     if waits is None:
         await open_tenant(session, entry.session, membership.tenant_id, membership.id)
-    return Accepted(await get_tenant(session, membership.tenant_id), entry, waits, membership.starts_at)
+    return Accepted(tenant, entry, waits, membership.starts_at)
 
 
 async def _look(session: AsyncSession, tenant: Tenant, opened: Opened, one: CookieSession | None) -> Look:

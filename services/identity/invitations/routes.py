@@ -19,6 +19,7 @@ from services.identity.invitations.rules import (
 )
 from services.identity.invitations.schemas import AcceptedOut, AcceptIn, CodeIn, LookOut
 from services.identity.persons.rules import AlreadyMember, PersonKnown
+from services.identity.sessions.rules import TenantClosed
 from services.identity.web import CrossSite, TheBrowser, TheDoors, TheSecret
 
 _LINK = (LinkUnreadable, LinkForAnother, LinkNotValid, CrossSite)
@@ -46,7 +47,15 @@ async def look(doors: TheDoors, secret: TheSecret, data: JSONBody[CodeIn]) -> Lo
     status_code=200,
     summary="Accept: with a password as a new person, without as who is signed in",
     responses=problems(
-        *_LINK, *_ENDED, AccessBlocked, AccountMismatch, PersonKnown, AlreadyMember, PasswordRefused, Unauthenticated
+        *_LINK,
+        *_ENDED,
+        AccessBlocked,
+        AccountMismatch,
+        PersonKnown,
+        AlreadyMember,
+        PasswordRefused,
+        TenantClosed,
+        Unauthenticated,
     ),
 )
 async def accept(

@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import NotYet, Rejected
 from libs.common.db import now
 from libs.common.errors import Malformed
 from libs.common.events.identity import MembershipActivated, SuspensionRefused
 from libs.common.events.members import AccessWanted
+from libs.common.inlets import NotYet, Rejected
 from libs.common.text import canonical_address
 from libs.common.tokens import Actor
 from services.identity.invitations import rules as invitations

@@ -1,7 +1,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received, on
 from libs.common.events.members import AccessWanted
+from libs.common.inlets import Received, on
 from services.identity.memberships.access import apply_access
 
 

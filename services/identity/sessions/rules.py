@@ -122,10 +122,15 @@ async def open_tenant(session: AsyncSession, one: CookieSession, tenant_id: UUID
     return tenant
 
 
-async def require_usable(session: AsyncSession, tenant: Tenant, membership: Membership) -> None:
-    """Raises TenantClosed, NoAccessHere or AccessBarred."""
+def require_tenant_open(tenant: Tenant) -> None:
+    """Raises TenantClosed."""
     if tenant.state == "closed":
         raise TenantClosed
+
+
+async def require_usable(session: AsyncSession, tenant: Tenant, membership: Membership) -> None:
+    """Raises TenantClosed, NoAccessHere or AccessBarred."""
+    require_tenant_open(tenant)
     cause = bar_to_sign_in(membership, now(), owner=await grants.is_owner(session, membership.id))
     if cause == "ended":
         raise NoAccessHere

@@ -1,7 +1,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received, on
 from libs.common.events.members import TenantSaved
+from libs.common.inlets import Received, on
 from services.identity.tenants.rules import save_tenant
 
 

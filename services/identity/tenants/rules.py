@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common import revocation
 from libs.common.changes import send
-from libs.common.consumers import NotYet
 from libs.common.errors import NotFound
 from libs.common.events.members import TenantSaved
+from libs.common.inlets import NotYet
 from services.identity.tenants.tables import Tenant, TenantRoute
 
 _SLUG = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)

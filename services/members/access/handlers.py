@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note
-from libs.common.consumers import Received
 from libs.common.db import now
 from libs.common.events import identity, notifier
+from libs.common.inlets import Received
 from libs.common.tokens import Actor
 from services.members import hold
 from services.members.access import rules

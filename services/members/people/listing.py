@@ -179,8 +179,8 @@ def page_statement(
         # These find few rows by an index of their own, which are then sorted.
         return f"{_select(columns, rest + _guided(rare))} {order}"
     # Each arm ends by itself, so that the planner reads it in order by its index.
-    parts = [(columns, [*rest, *_guided((code,))]) for code in rare] or [((column,), rest) for column in columns]
-    arms = [f"({_select(some, conditions)} {order})" for some, conditions in parts]
+    parts = [(column, [*rest, *_guided(codes)]) for column, codes in _pairs(columns, rare)]
+    arms = [f"({_select([column], conditions)} {order})" for column, conditions in parts]
     return f"SELECT * FROM ({' UNION ALL '.join(arms)}) AS page {order}"  # noqa: S608 our own words
 
 
@@ -203,6 +203,14 @@ def where(conditions: Sequence[str], first: int) -> list[str]:
         (words if name in _WORDS else found).append(text.format(*(f"${first + n}" for n in range(count))))
         first += count
     return [*found, f"id IN ({' INTERSECT '.join(words)})"] if words else found
+
+
+def _pairs(columns: Sequence[Column], rare: Sequence[GuidanceCode]) -> list[tuple[Column, tuple[GuidanceCode, ...]]]:
+    """The arms: a column each, or where rare guidance is wanted a column and one of these."""
+    if not rare:
+        return [(column, ()) for column in columns]
+    together = {(column, code) for column, _, code in combinations()}
+    return [(column, (code,)) for code in rare for column in columns if (column, code) in together]
 
 
 def _guided(rare: Sequence[GuidanceCode]) -> list[str]:

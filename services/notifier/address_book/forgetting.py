@@ -7,10 +7,10 @@ from sqlalchemy import delete, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import send
-from libs.common.consumers import Received
 from libs.common.events.members import MemberErasing
 from libs.common.events.notifier import MemberMailErased
 from libs.common.events.subjects import event_subject
+from libs.common.inlets import Received
 from services.notifier.address_book.tables import Entry
 from services.notifier.direct_messages.tables import DirectMessage
 from services.notifier.messages.tables import Message

@@ -6,9 +6,9 @@ what shall be, identity.membership.* (av) what is. An epoch that is over cannot 
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted, MemberErasing, MemberSaved
+from libs.common.inlets import Received
 from libs.common.text import AddressMalformed, canonical_address
 from services.notifier.address_book.forgetting import confirm_erasure, forget
 from services.notifier.address_book.rules import GONE, hold_entry

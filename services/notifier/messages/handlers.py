@@ -7,7 +7,6 @@ from sqlalchemy import case, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received
 from libs.common.events.identity import (
     InvitationEnded,
     InvitationIssued,
@@ -17,6 +16,7 @@ from libs.common.events.identity import (
 )
 from libs.common.events.members import MemberErased
 from libs.common.events.subjects import SERVICES
+from libs.common.inlets import Received
 from libs.common.links import Purpose
 from services.notifier.address_book import rules as address_book
 from services.notifier.address_book.tables import Invitation

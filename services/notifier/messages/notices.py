@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import Event
-from libs.common.consumers import NotYet, Received
+from libs.common.inlets import NotYet, Received
 from services.notifier.address_book.rules import find_entry, is_gone
 from services.notifier.messages.queueing import Mail, queue
 from services.notifier.templates.catalog import Name

@@ -4,8 +4,8 @@ import msgspec
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.consumers import Received
 from libs.common.events.members import TenantSaved
+from libs.common.inlets import Received
 from services.notifier.tenants.tables import Tenant
 
 _KEPT = ("slug", "display_name", "locale", "time_zone", "state", "colour", "imprint_url", "privacy_url", "mail_class")

@@ -1,0 +1,225 @@
+"""What a service does with the events of a stream: each has its effect once, alone or with others in a transaction.
+
+- The inbox row and the effect are one transaction: what is delivered twice is seen.
+- Several events of a tenant share one; where any of them fails none has happened, and whoever brought them takes each
+  on its own. They are done, or have given way to who locks in another order, before the database looks for a deadlock.
+- What an error wants kept in a request is not kept here: the event comes again.
+"""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import msgspec
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+from structlog.contextvars import bound_contextvars
+
+from libs.common.changes import Event
+from libs.common.db import PLATFORM, Database, Table, TenantRow
+from libs.common.envelopes import Envelope, open_envelope
+from libs.common.events.subjects import events_of
+from libs.common.scrub import scrub
+from libs.common.traces import SpanKind, span
+
+BUDGET = 0.5
+"""Seconds after which no further event joins a transaction.
+
+Events come in any order, and so do the locks of several; a request may wait for one of these while it holds the next.
+PostgreSQL looks for such a circle after a second and ends whoever looked, so several are done well before that, or have
+given way.
+"""
+
+_GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
+
+# On the driver, past SQLAlchemy's compiler.
+_SEE = (
+    "INSERT INTO inbox (tenant_id, consumer, event_id) SELECT $1, $2, unnest($3::uuid[]) ON CONFLICT DO NOTHING"
+    " RETURNING event_id"
+)
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
+
+
+class Rejected(Exception):
+    """Raised by a handler for an event that no further try can help."""
+
+
+class NotYet(Exception):
+    """Raised by a handler for an event that came before what it builds on: it comes again after 0.4, 0.8, 1.6 …
+    seconds, for some ten minutes, and is no failure until then. So does one whose row somebody else holds.
+    """
+
+
+class SeenBefore(Exception):
+    """One of several events has had its effect already; each is taken on its own."""
+
+
+class Received[E: Event](msgspec.Struct, frozen=True):
+    """An event as a handler gets it. row_version orders the events of one row."""
+
+    id: UUID
+    tenant_id: UUID
+    time: datetime
+    row_id: UUID
+    row_version: int
+    data: E
+    traceparent: str | None
+
+
+type Handler[E: Event] = Callable[[AsyncSession, Received[E]], Awaitable[None]]
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """A handler and the contract it wants; made by on()."""
+
+    event: type[Event]
+    handler: Handler[Any]
+
+
+def on[E: Event](event: type[E], handler: Handler[E]) -> Subscription:
+    """`on(InvitationIssued, mail_invitation)`: several handlers of one event share its transaction."""
+    return Subscription(event, handler)
+
+
+class Inbox(Table):
+    """Events that have had their effect here. Kept longer than any outbox can send one again."""
+
+    __tablename__ = "inbox"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    consumer: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DeadLetter(TenantRow, Table):
+    """An event that was set aside, once however often it came: to be tried again or dropped by a human."""
+
+    __tablename__ = "dead_letters"
+
+    consumer: Mapped[str]
+    event_id: Mapped[UUID]
+    subject: Mapped[str]
+    raw: Mapped[bytes]
+    error: Mapped[str]
+    deliveries: Mapped[int]
+    state: Mapped[str]
+
+
+class Inlet:
+    """What a service does with the events of one stream, knowing nothing of the broker."""
+
+    def __init__(self, stream: str, subscriptions: Iterable[Subscription], database: Database) -> None:
+        self.stream = stream
+        self.database = database
+        self._handlers: dict[str, list[Handler[Any]]] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
+        for subscription in subscriptions:
+            name = subscription.event.type()
+            self._handlers.setdefault(name, []).append(subscription.handler)
+            self._decoders[name] = msgspec.json.Decoder(subscription.event)
+
+    def read(self, body: bytes) -> Received[Event] | None:
+        """None where nobody here listens to the type. Raises one of UNREADABLE for what no contract fits."""
+        envelope = open_envelope(body)
+        decoder = self._decoders.get(envelope.type)
+        return _received(envelope, decoder.decode(envelope.data)) if decoder else None
+
+    async def apply(self, event: Received[Event], *, give_way: bool = False) -> bool:
+        """The effect and the inbox row in one transaction. False: it was here before.
+
+        give_way: raise soon where somebody holds what it would change, instead of waiting as a request does.
+        """
+        async with self._session(event.tenant_id, give_way) as session:
+            if not await self._see(session, event.tenant_id, {event.id}):
+                return False
+            await self._handle(session, event)
+        return True
+
+    async def apply_together(self, events: Sequence[Received[Event]]) -> int:
+        """Several of one tenant in one transaction, in their order; how many of them were done within BUDGET.
+
+        Raises what the first that fails raises, SeenBefore, or a lock that is not free soon; then none has happened.
+        """
+        until = time.monotonic() + BUDGET
+        ids: set[UUID] = set()
+        async with self._session(events[0].tenant_id, True) as session:
+            for number, event in enumerate(events, 1):
+                if event.id not in ids:
+                    await self._handle(session, event)
+                    await session.flush()
+                    session.expunge_all()  # no handler sees what another has read before it had the lock
+                    ids.add(event.id)
+                done = number
+                if time.monotonic() > until:
+                    break
+            if await self._see(session, events[0].tenant_id, ids) < ids:
+                raise SeenBefore
+        return done
+
+    @contextlib.asynccontextmanager
+    async def _session(self, tenant_id: UUID, give_way: bool) -> AsyncIterator[AsyncSession]:
+        async with self.database.session(tenant_id, keep=False) as session:
+            if give_way:
+                await (await session.connection()).exec_driver_sql(_GIVE_WAY)
+            yield session
+
+    async def _see(self, session: AsyncSession, tenant_id: UUID, ids: Collection[UUID]) -> set[UUID]:
+        """The inbox rows; gives the ids that were not there before."""
+        connection = await session.connection()
+        return set((await connection.exec_driver_sql(_SEE, (tenant_id, self.stream, list(ids)))).scalars())
+
+    async def _handle(self, session: AsyncSession, event: Received[Event]) -> None:
+        type = event.data.type()
+        with (
+            span(f"consume {type}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id),
+            bound_contextvars(tenant_id=str(event.tenant_id), event_id=str(event.id)),
+        ):
+            for handler in self._handlers[type]:
+                await handler(session, event)
+
+    async def set_aside(self, subject: str, body: bytes, deliveries: int, error: Exception) -> None:
+        tenant_id, event_id = _whose(subject, body)
+        said = {"error": scrub(f"{type(error).__name__}: {error}")[:1000], "deliveries": deliveries, "state": "open"}
+        about = {"tenant_id": tenant_id, "consumer": self.stream, "event_id": event_id, "subject": subject, "raw": body}
+        async with self.database.session(tenant_id) as session:
+            await session.execute(
+                insert(DeadLetter)
+                .values(about | said)
+                .on_conflict_do_update(constraint="uq_dead_letters_tenant_id_consumer_event_id", set_=said)
+            )
+
+
+def inlets(subscriptions: Sequence[Subscription], database: Database) -> list[Inlet]:
+    """One for each stream that the subscriptions come from."""
+    by_stream: dict[str, list[Subscription]] = {}
+    for subscription in subscriptions:
+        by_stream.setdefault(events_of(subscription.event.type().split(".")[0]), []).append(subscription)
+    return [Inlet(stream, of_stream, database) for stream, of_stream in sorted(by_stream.items())]
+
+
+def _received(envelope: Envelope, data: Event) -> Received[Event]:
+    return Received(
+        id=envelope.id,
+        tenant_id=envelope.tenantid,
+        time=envelope.time,
+        row_id=envelope.subject,
+        row_version=envelope.rowversion,
+        data=data,
+        traceparent=envelope.traceparent,
+    )
+
+
+def _whose(subject: str, body: bytes) -> tuple[UUID, UUID]:
+    """Tenant and id of an event that may not even be an envelope; a repetition gives the same."""
+    try:
+        envelope = open_envelope(body)
+    except UNREADABLE:
+        return PLATFORM, uuid5(NAMESPACE_OID, f"{subject} {body.hex()}")
+    return envelope.tenantid, envelope.id
