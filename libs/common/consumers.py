@@ -28,7 +28,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from libs.common.bus import BROKER_ERRORS, Bus
 from libs.common.changes import Event
 from libs.common.failpoints import failpoint
-from libs.common.inlets import UNREADABLE, Inlet, NotYet, Received, Rejected
+from libs.common.inlets import PATIENCE, UNREADABLE, Inlet, NotYet, Received, Rejected
 from libs.common.metrics import CONSUMER_HANDLED, CONSUMER_SECONDS
 
 log = structlog.get_logger()
@@ -178,7 +178,7 @@ class Consumer:
     async def _apply(self, event: Received[Event]) -> bool:
         while True:
             try:
-                return await self.inlet.apply(event, give_way=True)
+                return await self.inlet.apply(event, patience=PATIENCE)
             except Exception as error:
                 if not is_away(error) or self._stopping.is_set():
                     raise

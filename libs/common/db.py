@@ -23,6 +23,7 @@ PLATFORM = UUID(int=0)
 """Tenant zero: owns what belongs to no tenant (person-level audit, mail and events)."""
 
 _SET_TENANT = "SELECT set_config('app.tenant_id', $1, true)"
+_SET_PATIENCE = f"{_SET_TENANT}, set_config('lock_timeout', $2, true)"
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -67,10 +68,16 @@ def open_engine(url: str, **options: Any) -> AsyncEngine:
     return create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), hide_parameters=True, **options)
 
 
-async def use_tenant(session: AsyncSession, tenant_id: UUID) -> None:
-    """Put the rest of the transaction into this tenant: for doors where the tenant is found on the way (a link)."""
+async def use_tenant(session: AsyncSession, tenant_id: UUID, patience: str | None = None) -> None:
+    """Put the rest of the transaction into this tenant: for doors where the tenant is found on the way (a link).
+
+    patience: how long a lock is waited for, where that differs from the role's (`200ms`).
+    """
     connection = await session.connection()
-    await connection.exec_driver_sql(_SET_TENANT, (str(tenant_id),))
+    if patience is None:
+        await connection.exec_driver_sql(_SET_TENANT, (str(tenant_id),))
+    else:
+        await connection.exec_driver_sql(_SET_PATIENCE, (str(tenant_id), patience))
     session.info["tenant_id"] = tenant_id
 
 
@@ -84,12 +91,14 @@ class Database:
         self._hot: asyncpg.Pool | None = None
 
     @asynccontextmanager
-    async def session(self, tenant_id: UUID, *, keep: bool = True) -> AsyncIterator[AsyncSession]:
+    async def session(
+        self, tenant_id: UUID, *, keep: bool = True, patience: str | None = None
+    ) -> AsyncIterator[AsyncSession]:
         """One transaction in one tenant: commits at the end, and on an error that is to be kept, unless `keep` is
-        False; else rolls back.
+        False; else rolls back. patience: as in use_tenant.
         """
         async with self._sessions() as session:
-            await self._begin(session, tenant_id)
+            await self._begin(session, tenant_id, patience)
             try:
                 yield session
             except BaseException as error:
@@ -126,15 +135,15 @@ class Database:
             await self._hot.close()
         await self.engine.dispose()
 
-    async def _begin(self, session: AsyncSession, tenant_id: UUID) -> None:
+    async def _begin(self, session: AsyncSession, tenant_id: UUID, patience: str | None) -> None:
         """The first statement tells whether a pooled connection has died meanwhile; nothing is lost by a second try."""
         try:
-            await use_tenant(session, tenant_id)
+            await use_tenant(session, tenant_id, patience)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             await session.rollback()
-            await use_tenant(session, tenant_id)
+            await use_tenant(session, tenant_id, patience)
 
     async def _commit(self, session: AsyncSession) -> None:
         failpoint("after_record_before_commit")

@@ -6,9 +6,8 @@
 - What an error wants kept in a request is not kept here: the event comes again.
 """
 
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -35,7 +34,8 @@ PostgreSQL looks for such a circle after a second and ends whoever looked, so se
 given way.
 """
 
-_GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
+PATIENCE = "200ms"
+"""For a lock."""
 
 # On the driver, past SQLAlchemy's compiler.
 _SEE = (
@@ -131,12 +131,12 @@ class Inlet:
         decoder = self._decoders.get(envelope.type)
         return _received(envelope, decoder.decode(envelope.data)) if decoder else None
 
-    async def apply(self, event: Received[Event], *, give_way: bool = False) -> bool:
+    async def apply(self, event: Received[Event], *, patience: str | None = None) -> bool:
         """The effect and the inbox row in one transaction. False: it was here before.
 
-        give_way: raise soon where somebody holds what it would change, instead of waiting as a request does.
+        patience: how long to wait for who holds what it would change; raises then. None: as long as a request does.
         """
-        async with self._session(event.tenant_id, give_way) as session:
+        async with self.database.session(event.tenant_id, keep=False, patience=patience) as session:
             if not await self._see(session, event.tenant_id, {event.id}):
                 return False
             await self._handle(session, event)
@@ -149,7 +149,7 @@ class Inlet:
         """
         until = time.monotonic() + BUDGET
         ids: set[UUID] = set()
-        async with self._session(events[0].tenant_id, True) as session:
+        async with self.database.session(events[0].tenant_id, keep=False, patience=PATIENCE) as session:
             for number, event in enumerate(events, 1):
                 if event.id not in ids:
                     await self._handle(session, event)
@@ -162,13 +162,6 @@ class Inlet:
             if await self._see(session, events[0].tenant_id, ids) < ids:
                 raise SeenBefore
         return done
-
-    @contextlib.asynccontextmanager
-    async def _session(self, tenant_id: UUID, give_way: bool) -> AsyncIterator[AsyncSession]:
-        async with self.database.session(tenant_id, keep=False) as session:
-            if give_way:
-                await (await session.connection()).exec_driver_sql(_GIVE_WAY)
-            yield session
 
     async def _see(self, session: AsyncSession, tenant_id: UUID, ids: Collection[UUID]) -> set[UUID]:
         """The inbox rows; gives the ids that were not there before."""

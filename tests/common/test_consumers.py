@@ -6,7 +6,7 @@ import json
 import random
 import signal
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -228,12 +228,12 @@ async def test_while_the_database_is_away_an_event_costs_no_delivery(rig: Rig) -
     consumer = await rig.consumer(run=False)
     attempts = 0
 
-    async def away(event: Received[Event], *, give_way: bool = False) -> bool:
+    async def away(event: Received[Event], **options: Any) -> bool:
         nonlocal attempts
         attempts += 1
         if attempts < 3:
             raise ConnectionRefusedError("gone for a moment")
-        return await apply(event)
+        return await apply(event, **options)
 
     apply, consumer.inlet.apply = consumer.inlet.apply, away  # type: ignore[method-assign]
     running = asyncio.create_task(consumer.run())
