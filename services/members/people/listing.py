@@ -123,12 +123,15 @@ def read_filter(filter: MemberFilter, actor: Actor) -> Wanted:
 
 def _columns(filter: MemberFilter) -> tuple[Column, ...]:
     """Of those that are wanted the ones in which anybody can fit."""
+    wanted = tuple(dict.fromkeys(filter.column or DEFAULT_LIST))
+    if not filter.access and not filter.guidance:
+        return wanted
     possible = {
         column
         for column, access, code in combinations()
         if access in (filter.access or (access,)) and code in (filter.guidance or (code,))
     }
-    return tuple(column for column in dict.fromkeys(filter.column or DEFAULT_LIST) if column in possible)
+    return tuple(column for column in wanted if column in possible)
 
 
 async def list_page(
