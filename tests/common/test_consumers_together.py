@@ -90,12 +90,13 @@ async def test_who_holds_a_row_keeps_no_other_tenant_waiting(rig: Rig) -> None:
 
     database = rig.database(rig.identity.app)
     async with database.session(rig.tenant) as request:
+        await request.execute(_STALLED)
         await request.execute(_ADVISORY, {"row": str(rig.tenant)})
         for _ in range(20):
             await rig.publish(subject_of(rig.tenant, held), envelope(rig.tenant, held))
         await rig.publish(subject_of(other, free), envelope(other, free))
         await rig.consumer(on(Happened, hold), coroutines=1)
-        await until(lambda: had(rig, 1), within=15)
+        await until(lambda: had(rig, 1), within=30)
         assert [effect["tenant_id"] for effect in await rig.effects()] == [other]
     await until(lambda: had(rig, 21))
     assert await rig.dead_letters() == []
@@ -132,6 +133,7 @@ async def test_what_is_in_hand_is_given_back_when_the_worker_stops(rig: Rig) -> 
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
     consumer = await rig.consumer(on(Happened, hold), coroutines=1, run=False)
     async with database.session(rig.tenant) as request:
+        await request.execute(_STALLED)
         await request.execute(_ADVISORY, {"row": str(row_id)})
         running = asyncio.create_task(consumer.run())
         await asyncio.sleep(0.3)
@@ -142,6 +144,7 @@ async def test_what_is_in_hand_is_given_back_when_the_worker_stops(rig: Rig) -> 
     await until(lambda: had(rig, 16))
 
 
+_STALLED = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 _ADVISORY = text("SELECT pg_advisory_xact_lock(hashtext(:row))")
 
 
