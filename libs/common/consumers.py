@@ -33,10 +33,8 @@ from libs.common.metrics import CONSUMER_HANDLED, CONSUMER_SECONDS
 
 log = structlog.get_logger()
 
-
 DELIVERIES = 8
 """Tries before an event is set aside: about four minutes."""
-
 
 COROUTINES = 4
 TOGETHER = 16

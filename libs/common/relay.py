@@ -2,7 +2,7 @@
 
 - It selects by state, never by position: a transaction that commits late is found all the same.
 - A partition belongs to one relay for one transaction, by an advisory lock, so any number of relays may run.
-- A round takes some events of each partition that waits. A wave of it holds at most one event of a row, so that nothing
+- A round takes some events of some partitions that wait. A wave of it holds at most one event of a row, so that nothing
   overtakes; after its first failure a partition rests, and the others go on without it.
 - An event is marked only when the broker has acknowledged it. A crash before that publishes it again under the same id.
 - It is woken by hints and looks every 200 ms on its own. A frozen relay is cut off by the database after 15 s and by
@@ -163,7 +163,7 @@ class Relay:
             pass
 
     async def _round(self) -> int:
-        """Carry some events of every partition that waits and does not rest; gives the number of events sent."""
+        """Carry some events of partitions that wait and do not rest; gives the number of events sent."""
         async with self._looking.connect() as connection:
             partitions = (await connection.scalars(_WAITING)).all()
         now = time.monotonic()

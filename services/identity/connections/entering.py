@@ -250,9 +250,9 @@ async def _open(
     tenant = await get_tenant(session, membership.tenant_id)
     await require_usable(session, tenant, membership)
     await sync_grants(session, connection, membership, mapped)
-    if mapped.roles is None and mapping_of(connection).groups_claim:
+    if mapped.roles is None and (claim := mapping_of(connection).groups_claim):
         _log.warning("sso_groups_missing", connection_id=str(connection.id), member_id=str(membership.id))
-        about = {"connection_id": connection.id, "claim": mapping_of(connection).groups_claim}
+        about = {"connection_id": connection.id, "claim": claim}
         note(session, memberships.herself(membership), membership, "identity.membership.groups_missing", **about)
     old = await find_session(session, doors.settings, secret)
     if old is not None:
