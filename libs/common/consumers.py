@@ -4,7 +4,8 @@
 - The inbox row and the effect are one transaction; the broker is told afterwards. A lost acknowledgement is a
   redelivery, which the inbox ends. Order is not promised: who keeps a state compares `row_version`.
 - What waits in one tenant goes into one transaction, a few events at a time; where any of them fails, or waits for a
-  lock, none has happened and each is taken on its own. So a backlog costs less an event the longer it is.
+  lock, none has happened and each is taken on its own. While one load is being done the next gathers, so that the more
+  there is to do the less each event costs.
 - Who holds a row keeps nobody else waiting: an event that does not get its lock soon comes again a little later.
 - A handler that raises is tried again after 2, 4, 8 … seconds. At the eighth delivery, or at once for `Rejected`, the
   event becomes a dead letter, and the events behind it flow on.
@@ -16,9 +17,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 import structlog
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -47,26 +49,44 @@ _REST = 0.02  # seconds for those that wait behind the first; others may have ta
 _LOCKED = "55P03"
 
 
+class _Lane(msgspec.Struct):
+    """What waits in a tenant, and how many work it off."""
+
+    waiting: list[Msg] = []
+    hands: int = 0
+
+
 class Consumer:
-    """Pulls one stream for one service: run() until stop(), by coroutines that each have a few events in hand."""
+    """Pulls one stream for one service: run() until stop().
+
+    coroutines: transactions at once. A tenant gets a second one only where a whole load of its events waits.
+    """
 
     def __init__(self, service: str, inlet: Inlet, bus: Bus, *, coroutines: int = COROUTINES) -> None:
         self.service = service
         self.inlet = inlet
         self.bus = bus
         self.coroutines = coroutines
+        self._lanes: dict[str, _Lane] = {}
+        self._free = asyncio.Semaphore(coroutines)
+        self._in_hand: dict[str, Msg] = {}  # by reply subject
+        self._room = asyncio.Event()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.coroutines):
-                group.create_task(self._pull())
+        reminding = asyncio.create_task(self._remind())
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._pull(group)
+        finally:
+            reminding.cancel()
 
     def stop(self) -> None:
-        """What is in hand is finished, nothing new taken."""
+        """What is being done is finished, what waits is given back, nothing new taken."""
         self._stopping.set()
+        self._room.set()
 
-    async def _pull(self) -> None:
+    async def _pull(self, group: asyncio.TaskGroup) -> None:
         subscription = await self.bus.pull(self.inlet.stream)
         while not self._stopping.is_set():
             try:
@@ -76,14 +96,17 @@ class Consumer:
             except BROKER_ERRORS:  # without a pause the connection would never get its turn
                 await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311
             else:
-                await self._take(messages)
+                for message in messages:
+                    self._line_up(message, group)
+                await self._until_there_is_room()
         with contextlib.suppress(*BROKER_ERRORS):
             await subscription.unsubscribe()
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         """The next one as soon as it comes, with what waits behind it."""
         [first] = await subscription.fetch(1, timeout=FETCH)
-        behind = min(max(first.metadata.num_pending or 0, subscription.pending_msgs), TOGETHER - 1)
+        room = self.coroutines * TOGETHER - len(self._in_hand) - 1
+        behind = min(max(first.metadata.num_pending or 0, subscription.pending_msgs), room)
         if not behind:
             return [first]
         try:
@@ -91,17 +114,43 @@ class Consumer:
         except BROKER_ERRORS:
             return [first]
 
+    def _line_up(self, message: Msg, group: asyncio.TaskGroup) -> None:
+        self._in_hand[message.reply] = message
+        tenant = message.subject.split(".")[3]
+        lane = self._lanes.setdefault(tenant, _Lane())
+        lane.waiting.append(message)
+        if lane.hands * TOGETHER < len(lane.waiting):
+            lane.hands += 1
+            group.create_task(self._work_off(tenant, lane))
+
+    async def _until_there_is_room(self) -> None:
+        while len(self._in_hand) >= self.coroutines * TOGETHER and not self._stopping.is_set():
+            self._room.clear()
+            await self._room.wait()
+
+    async def _work_off(self, tenant: str, lane: _Lane) -> None:
+        """While one load is being done the next gathers, so that the busier a tenant is the less each event costs."""
+        while lane.waiting:
+            async with self._free:
+                load, lane.waiting = lane.waiting[:TOGETHER], lane.waiting[TOGETHER:]
+                await self._take(load)
+            for message in load:
+                del self._in_hand[message.reply]
+            self._room.set()
+        lane.hands -= 1
+        if not lane.hands:
+            del self._lanes[tenant]
+
     async def _take(self, messages: Sequence[Msg]) -> None:
         """Deliveries to their end. Raises nothing: a broker that is away just delivers again."""
         with contextlib.suppress(*BROKER_ERRORS):
-            async with self._in_hand(messages):
-                for message in await self._take_together(messages):
-                    if self._stopping.is_set():
-                        await message.nak()
-                        continue
-                    with CONSUMER_SECONDS.labels(self.inlet.stream).time():
-                        outcome = await self._handle(message)
-                    CONSUMER_HANDLED.labels(self.inlet.stream, outcome).inc()
+            for message in await self._take_together(messages):
+                if self._stopping.is_set():
+                    await message.nak()
+                    continue
+                with CONSUMER_SECONDS.labels(self.inlet.stream).time():
+                    outcome = await self._handle(message)
+                CONSUMER_HANDLED.labels(self.inlet.stream, outcome).inc()
 
     async def _take_together(self, messages: Sequence[Msg]) -> list[Msg]:
         """Gives those that are still to be taken one by one, first those that no other has spoilt."""
@@ -195,23 +244,14 @@ class Consumer:
         await message.term()
         return "dead"
 
-    @contextlib.asynccontextmanager
-    async def _in_hand(self, messages: Sequence[Msg]) -> AsyncIterator[None]:
+    async def _remind(self) -> None:
         """Tell the broker now and then that these are still being worked on."""
-
-        async def remind() -> None:
-            while True:
-                await asyncio.sleep(self.bus.sizes.ack_wait / 3)
-                for message in messages:
-                    if not message.is_acked:  # one that was answered would begin to wait anew
-                        with contextlib.suppress(*BROKER_ERRORS):
-                            await message.in_progress()
-
-        reminding = asyncio.create_task(remind())
-        try:
-            yield
-        finally:
-            reminding.cancel()
+        while True:
+            await asyncio.sleep(self.bus.sizes.ack_wait / 3)
+            for message in tuple(self._in_hand.values()):
+                if not message.is_acked:  # one that was answered would begin to wait anew
+                    with contextlib.suppress(*BROKER_ERRORS):
+                        await message.in_progress()
 
 
 def pause_after(deliveries: int) -> float:
