@@ -3,18 +3,18 @@
 A session is one transaction and belongs to one tenant; without a tenant it sees no tenant's row at all.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import DateTime, MetaData, func
+from sqlalchemy import ARRAY, ColumnElement, DateTime, MetaData, any_, func, literal
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, declared_attr, mapped_column
 
 from libs.common.errors import AppError
 from libs.common.failpoints import failpoint
@@ -61,6 +61,11 @@ class Versioned(TenantRow):
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def among(column: InstrumentedAttribute[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """`column IN values`, in one text however many there are: it is compiled and prepared once."""
+    return column == any_(literal(list(values), ARRAY(column.type)))
 
 
 def open_engine(url: str, **options: Any) -> AsyncEngine:

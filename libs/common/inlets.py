@@ -3,11 +3,14 @@
 - The inbox row and the effect are one transaction: what is delivered twice is seen.
 - Several events of a tenant share one; where any of them fails none has happened, and whoever brought them takes each
   on its own. They are done, or have given way to who locks in another order, before the database looks for a deadlock.
+- A handler for events of which thousands come at once asks for those that came together (`on_all`), so that it can read
+  and write the rows of all of them at once.
 - What an error wants kept in a request is not kept here: the event comes again.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -73,18 +76,44 @@ class Received[E: Event](msgspec.Struct, frozen=True):
 
 
 type Handler[E: Event] = Callable[[AsyncSession, Received[E]], Awaitable[None]]
+type HandlerOfAll[E: Event] = Callable[[AsyncSession, Sequence[Received[E]]], Awaitable[None]]
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """A handler and the contract it wants; made by on()."""
+    """A handler and the contract it wants; made by on() and on_all()."""
 
     event: type[Event]
-    handler: Handler[Any]
+    handler: HandlerOfAll[Any]
+    takes_all: bool
 
 
 def on[E: Event](event: type[E], handler: Handler[E]) -> Subscription:
-    """`on(InvitationIssued, mail_invitation)`: several handlers of one event share its transaction."""
-    return Subscription(event, handler)
+    """`on(PasswordChanged, mail_password_changed)`: several handlers of one event share its transaction."""
+
+    async def handle(session: AsyncSession, events: Sequence[Received[E]]) -> None:
+        for one in events:
+            with caused_by(one):
+                await handler(session, one)
+
+    return Subscription(event, handle, takes_all=False)
+
+
+def on_all[E: Event](event: type[E], handler: HandlerOfAll[E]) -> Subscription:
+    """`on_all(InvitationIssued, mail_invitations)`: gets one or several of a tenant, in their order, of each row (the
+    event's `row_id`) one. What it records for one of them it records within caused_by().
+    """
+    return Subscription(event, handler, takes_all=True)
+
+
+@contextmanager
+def caused_by(event: Received[Any]) -> Iterator[None]:
+    """What is recorded and logged herein belongs to the event's trace, and names it."""
+    type = event.data.type()
+    with (
+        span(f"consume {type}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id),
+        bound_contextvars(tenant_id=str(event.tenant_id), event_id=str(event.id)),
+    ):
+        yield
 
 
 class Inbox(Table):
@@ -118,11 +147,11 @@ class Inlet:
     def __init__(self, stream: str, subscriptions: Iterable[Subscription], database: Database) -> None:
         self.stream = stream
         self.database = database
-        self._handlers: dict[str, list[Handler[Any]]] = {}
+        self._handlers: dict[str, list[Subscription]] = {}
         self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
         for subscription in subscriptions:
             name = subscription.event.type()
-            self._handlers.setdefault(name, []).append(subscription.handler)
+            self._handlers.setdefault(name, []).append(subscription)
             self._decoders[name] = msgspec.json.Decoder(subscription.event)
 
     def read(self, body: bytes) -> Received[Event] | None:
@@ -139,7 +168,7 @@ class Inlet:
         async with self.database.session(event.tenant_id, keep=False, patience=patience) as session:
             if not await self._see(session, event.tenant_id, {event.id}):
                 return False
-            await self._handle(session, event)
+            await self._handle(session, [event])
         return True
 
     async def apply_together(self, events: Sequence[Received[Event]]) -> int:
@@ -148,34 +177,46 @@ class Inlet:
         Raises what the first that fails raises, SeenBefore, or a lock that is not free soon; then none has happened.
         """
         until = time.monotonic() + BUDGET
-        ids: set[UUID] = set()
+        seen: set[UUID] = set()
+        done = 0
         async with self.database.session(events[0].tenant_id, keep=False, patience=PATIENCE) as session:
-            for number, event in enumerate(events, 1):
-                if event.id not in ids:
-                    await self._handle(session, event)
+            for load in self._loads(events):
+                fresh = [event for event in load if event.id not in seen]
+                if fresh:
+                    await self._handle(session, fresh)
                     await session.flush()
                     session.expunge_all()  # no handler sees what another has read before it had the lock
-                    ids.add(event.id)
-                done = number
+                    seen |= {event.id for event in fresh}
+                done += len(load)
                 if time.monotonic() > until:
                     break
-            if await self._see(session, events[0].tenant_id, ids) < ids:
+            if await self._see(session, events[0].tenant_id, seen) < seen:
                 raise SeenBefore
         return done
+
+    def _loads(self, events: Sequence[Received[Event]]) -> Iterator[list[Received[Event]]]:
+        """Neighbours that one call may handle, in their order."""
+        load: list[Received[Event]] = []
+        for event in events:
+            together = load and event.data.type() == load[0].data.type() and self._takes_all(event)
+            if load and not (together and event.row_id not in {one.row_id for one in load}):
+                yield load
+                load = []
+            load.append(event)
+        if load:
+            yield load
+
+    def _takes_all(self, event: Received[Event]) -> bool:
+        return all(subscription.takes_all for subscription in self._handlers[event.data.type()])
 
     async def _see(self, session: AsyncSession, tenant_id: UUID, ids: Collection[UUID]) -> set[UUID]:
         """The inbox rows; gives the ids that were not there before."""
         connection = await session.connection()
         return set((await connection.exec_driver_sql(_SEE, (tenant_id, self.stream, list(ids)))).scalars())
 
-    async def _handle(self, session: AsyncSession, event: Received[Event]) -> None:
-        type = event.data.type()
-        with (
-            span(f"consume {type}", event.traceparent, kind=SpanKind.CONSUMER, event_id=event.id),
-            bound_contextvars(tenant_id=str(event.tenant_id), event_id=str(event.id)),
-        ):
-            for handler in self._handlers[type]:
-                await handler(session, event)
+    async def _handle(self, session: AsyncSession, events: Sequence[Received[Event]]) -> None:
+        for subscription in self._handlers[events[0].data.type()]:
+            await subscription.handler(session, events)
 
     async def set_aside(self, subject: str, body: bytes, deliveries: int, error: Exception) -> None:
         tenant_id, event_id = _whose(subject, body)

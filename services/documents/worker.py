@@ -2,7 +2,7 @@ from sqlalchemy import func, select
 
 from libs.common.events.identity import MembershipActivated, MembershipEnded
 from libs.common.events.members import AccessWanted, GroupMemberSaved, MemberErasing, MemberSaved
-from libs.common.inlets import on
+from libs.common.inlets import on, on_all
 from libs.common.worker import Worker
 from services.documents.edges import Edges
 from services.documents.erasures import handlers as erasures
@@ -20,8 +20,8 @@ from services.documents.work import task
 HANDLERS = (
     on(MemberSaved, people.note_profile),
     on(MemberSaved, erasures.remove_when_anonymised),
-    on(AccessWanted, people.note_access),
-    on(AccessWanted, hand_overs.review_access),
+    on_all(AccessWanted, people.note_access),
+    on_all(AccessWanted, hand_overs.review_access),
     on(MembershipActivated, people.note_activation),
     on(MembershipActivated, hand_overs.review_membership),
     on(MembershipEnded, people.note_end),

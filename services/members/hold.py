@@ -5,6 +5,7 @@ the list shows, and leaves history and events: AccessWanted where anything that 
 likewise. So no rule can forget one of them.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, send
-from libs.common.db import now
+from libs.common.db import among, now
 from libs.common.errors import AppError, NotFound, Outdated
 from libs.common.events.members import AccessWanted, MemberSaved
 from libs.common.events.subjects import event_subject
@@ -53,8 +54,14 @@ async def lock_member(session: AsyncSession, member_id: UUID) -> Member | None:
     """Her row alone, for answers that move no seat; a rule that calls this must not ask for the tenant's row
     afterwards. (Several answers in one transaction may: they give way.)
     """
-    query = select(Member).where(Member.id == member_id, Member.life != "erased").with_for_update(key_share=True)
-    return await session.scalar(query.execution_options(populate_existing=True))
+    return (await lock_members(session, [member_id])).get(member_id)
+
+
+async def lock_members(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Member]:
+    """Those who are there, and not gone for good."""
+    query = select(Member).where(among(Member.id, member_ids), Member.life != "erased").order_by(Member.id)
+    query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return {member.id: member for member in await session.scalars(query)}
 
 
 async def hold(

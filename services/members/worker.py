@@ -1,7 +1,7 @@
 """Put together here: which events the service consumes, which clocks it watches, what else it does."""
 
 from libs.common.events import identity, notifier
-from libs.common.inlets import on
+from libs.common.inlets import on, on_all
 from libs.common.sweeps import Sweep
 from libs.common.worker import Worker
 from services.members import beat
@@ -19,7 +19,7 @@ HANDLERS = (
     on(identity.GrantsRefused, handlers.refuse_grants),
     on(identity.SignedIn, handlers.sign_in),
     on(identity.RenewalAsked, handlers.renew),
-    on(notifier.MessageChanged, handlers.note_mail),
+    on_all(notifier.MessageChanged, handlers.note_mails),
 )
 SWEEPS = (Sweep("clocks", blocks.due, blocks.strike, every=5),)
 TASKS = (bulk.TASK, admit.TASK, beat.TASK)

@@ -13,7 +13,7 @@ from libs.common.events.identity import (
     PasswordResetAsked,
 )
 from libs.common.events.members import AccessWanted, MemberErased, MemberErasing, MemberSaved, TenantSaved
-from libs.common.inlets import Subscription, on
+from libs.common.inlets import Subscription, on, on_all
 from libs.common.keys import KeyRing
 from libs.common.links import Links, Purpose
 from libs.common.worker import Task, Worker
@@ -29,13 +29,13 @@ from services.notifier.tenants import handlers as tenants
 HANDLERS: tuple[Subscription, ...] = (
     on(TenantSaved, tenants.keep_tenant),
     on(MemberSaved, address_book.keep_profile),
-    on(AccessWanted, address_book.keep_access),
+    on_all(AccessWanted, address_book.keep_access),
     on(MemberErasing, address_book.erase_member),
     on(MemberErased, messages.mail_member_erased),
     on(MembershipActivated, address_book.keep_activation),
     on(MembershipEnded, address_book.keep_end),
     on(MembershipEnded, messages.mail_access_removed),
-    on(InvitationIssued, messages.mail_invitation),
+    on_all(InvitationIssued, messages.mail_invitations),
     on(InvitationEnded, messages.withdraw_invitation),
     on(PasswordResetAsked, messages.mail_password_reset),
     on(PasswordChanged, messages.mail_password_changed),

@@ -1,7 +1,7 @@
 """Words to tell stories with: what members wants comes in as events, answers are read from the outbox."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from libs.common.changes import Event, Outbox
 from libs.common.db import PLATFORM
 from libs.common.events.members import AccessWanted, TenantSaved
-from libs.common.inlets import Inlet, Received
+from libs.common.inlets import Inlet, Received, SeenBefore
 from libs.common.links import Purpose
 from services.identity.beats.rules import MEMBERS, OURS, beat
 from services.identity.beats.tables import Beat
@@ -139,6 +139,19 @@ class World:
     async def say(self, tenant_id: UUID, row_id: UUID, version: int, data: Event, id: UUID | None = None) -> None:
         event = Received(id or uuid.uuid4(), tenant_id, datetime.now(UTC), row_id, version, data, None)
         await self.inlet.apply(event)
+
+    async def deliver_together(self, said: Sequence[tuple[Member, AccessWanted, UUID]]) -> None:
+        """In one transaction where that goes, as a consumer does with what waits; otherwise one after the other."""
+        events: list[Received[Event]] = [
+            Received(id, member.tenant.id, datetime.now(UTC), member.id, wanted.access_version, wanted, None)
+            for member, wanted, id in said
+        ]
+        try:
+            while events:
+                events = events[await self.inlet.apply_together(events) :]
+        except SeenBefore:
+            for event in events:
+                await self.inlet.apply(event)
 
     async def beats(self, ahead: timedelta, *, members: bool = True, ours: bool = True) -> None:
         """As if both workers and the broker had been there then: no other beat has been."""

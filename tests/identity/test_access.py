@@ -13,7 +13,6 @@ from sqlalchemy import select
 from libs.common.events.members import AccessWanted
 from libs.common.inlets import NotYet
 from services.identity.invitations.tables import Invitation
-from services.identity.memberships.access import apply_access
 from services.identity.sessions.tables import SessionMembership
 from tests.identity.story import Member, Tenant, World
 
@@ -242,8 +241,11 @@ async def test_repeated_and_shuffled_events_end_in_the_same_state(world: World, 
     chaos = random.Random(seed)
     deliveries = [*events, *chaos.choices(events, k=3)]
     chaos.shuffle(deliveries)
-    for wanted, id in deliveries:
-        await world.deliver(shuffled, wanted, id if chaos.random() < 0.5 else None)
+    while deliveries:
+        several = [deliveries.pop() for _ in range(min(len(deliveries), chaos.randint(1, 4)))]
+        await world.deliver_together(
+            [(shuffled, wanted, id if chaos.random() < 0.5 else uuid.uuid4()) for wanted, id in several]
+        )
     for field in ("state", "epoch", "cut", "blocked", "want", "display_name"):
         one, other = await world.membership(ordered), await world.membership(shuffled)
         assert getattr(one, field) == getattr(other, field), field
@@ -254,8 +256,18 @@ async def test_repeated_and_shuffled_events_end_in_the_same_state(world: World, 
         assert answers[0].status_code == answers[1].status_code
 
 
-async def test_applying_by_hand_is_what_the_handler_does(world: World) -> None:
-    bob = world.member(await world.tenant())
-    async with world.doors.database.session(bob.tenant.id) as session:
-        await apply_access(session, bob.tenant.id, bob.id, world.next_invite(bob))
-    assert await world.facts(bob) == ["issued"]
+async def test_what_came_together_is_done_as_if_each_had_come_alone(world: World) -> None:
+    acme = await world.tenant()
+    people = [world.member(acme) for _ in range(6)]
+    again, gone, locked, *others = people
+    for member in (again, gone):
+        await world.invite(member)
+    said = [(again, world.next_invite(again)), (gone, world.next_revoke(gone))]
+    said += [(locked, world.next_invite(locked)), (locked, world.next_lock(locked))]
+    said += [(other, world.next_invite(other)) for other in others]
+    await world.deliver_together([(member, wanted, uuid.uuid4()) for member, wanted in said])
+    assert await world.facts(again) == ["issued", "ended(replaced)", "issued"]
+    assert await world.facts(gone) == ["issued", "ended(revoked)"]
+    assert [await open_generation(world, member) for member in people] == [2, None, 1, 1, 1, 1]
+    assert (await world.accept(await world.code(others[0]))).status_code == 200
+    assert (await world.accept(await world.code(locked))).status_code == 409

@@ -3,7 +3,7 @@
 `review` looks at what is, not at what happened, so it may be called after any event and in any order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import note, record
-from libs.common.db import now
+from libs.common.db import among, now
 from libs.common.errors import Conflict, NotFound, Unprocessable
 from libs.common.events.documents import HandOverAsked, HandOverSettled
 from libs.common.tokens import Actor
@@ -32,6 +32,12 @@ class SuccessorNotAllowed(Unprocessable):
     """Nobody hands documents that he may not see to himself."""
 
     title = "The successor must be somebody else than you and the leaver, present and with access"
+
+
+async def who_had_access(session: AsyncSession, member_ids: Collection[UUID]) -> Sequence[UUID]:
+    """As far as we know: nobody else can have left anything behind."""
+    query = select(Member.id).where(among(Member.id, member_ids), Member.av > 0).order_by(Member.id)
+    return (await session.scalars(query)).all()
 
 
 async def review(session: AsyncSession, tenant_id: UUID, member_id: UUID) -> None:

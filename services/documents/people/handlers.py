@@ -1,6 +1,8 @@
 """Keeps the projection. Each event is a level: applied where it is newer than what is known, never to a tombstone."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,20 +24,24 @@ _UNKNOWN = {
 
 
 async def note_profile(session: AsyncSession, event: Received[MemberSaved]) -> None:
-    await _apply(session, event, event.row_id, "profile_version", life=event.data.life)
+    row = {"id": event.row_id, "profile_version": event.row_version, "life": event.data.life}
+    await _apply(session, event.tenant_id, "profile_version", [row])
 
 
-async def note_access(session: AsyncSession, event: Received[AccessWanted]) -> None:
-    wanted = event.data.want == "invited" and "deactivated" not in event.data.blocked
-    await _apply(session, event, event.row_id, "access_version", wanted=wanted)
+async def note_access(session: AsyncSession, events: Sequence[Received[AccessWanted]]) -> None:
+    def wanted(data: AccessWanted) -> bool:
+        return data.want == "invited" and "deactivated" not in data.blocked
+
+    rows = [{"id": one.row_id, "access_version": one.row_version, "wanted": wanted(one.data)} for one in events]
+    await _apply(session, events[0].tenant_id, "access_version", rows)
 
 
 async def note_activation(session: AsyncSession, event: Received[MembershipActivated]) -> None:
-    await _apply(session, event, event.data.member_id, "av", active=True, holder=event.data.holder)
+    await _note_membership(session, event, active=True)
 
 
 async def note_end(session: AsyncSession, event: Received[MembershipEnded]) -> None:
-    await _apply(session, event, event.data.member_id, "av", active=False, holder=event.data.holder)
+    await _note_membership(session, event, active=False)
 
 
 async def note_erasing(session: AsyncSession, event: Received[MemberErasing]) -> None:
@@ -61,17 +67,19 @@ async def note_group_member(session: AsyncSession, event: Received[GroupMemberSa
     )
 
 
-async def _apply(session: AsyncSession, event: Received[Any], member_id: Any, counter: str, **facts: object) -> None:
-    """Set facts and their counter, where the event's version is newer. An answer of identity may come first."""
-    values = {**facts, counter: event.row_version}
-    row = {**_UNKNOWN, "tenant_id": event.tenant_id, "id": member_id, **values}
-    column = getattr(Member, counter)
+async def _note_membership(
+    session: AsyncSession, event: Received[MembershipActivated] | Received[MembershipEnded], *, active: bool
+) -> None:
+    row = {"id": event.data.member_id, "av": event.row_version, "active": active, "holder": event.data.holder}
+    await _apply(session, event.tenant_id, "av", [row])
+
+
+async def _apply(session: AsyncSession, tenant_id: UUID, counter: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Set facts and their counter, where that is newer than what is known. An answer of identity may come first."""
+    new = insert(Member)
+    facts = {name: new.excluded[name] for name in rows[0] if name != "id"}
+    newer = (getattr(Member, counter) < new.excluded[counter]) & (Member.life != "erased")
     await session.execute(
-        insert(Member)
-        .values(**row)
-        .on_conflict_do_update(
-            index_elements=[Member.tenant_id, Member.id],
-            set_=values,
-            where=(column < event.row_version) & (Member.life != "erased"),
-        )
+        new.on_conflict_do_update(index_elements=[Member.tenant_id, Member.id], set_=facts, where=newer),
+        [{**_UNKNOWN, "tenant_id": tenant_id, **row} for row in sorted(rows, key=itemgetter("id"))],
     )

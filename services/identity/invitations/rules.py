@@ -2,6 +2,7 @@
 a true answer; what decides between accept, decline, expiry and renewal is one compare-and-set on the invitation's row.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.changes import record
-from libs.common.db import now
+from libs.common.db import among, now
 from libs.common.errors import Conflict, Gone
 from libs.common.events.identity import InvitationEnded, InvitationIssued, Reason, RenewalAsked
 from libs.common.links import LinkNotValid, Links, Purpose, read_code
@@ -18,7 +19,7 @@ from libs.common.tokens import Actor
 from services.identity.invitations.tables import Invitation, InvitationGeneration
 from services.identity.memberships.standing import bar_to_accept
 from services.identity.memberships.tables import Membership
-from services.identity.tenants.rules import get_tenant
+from services.identity.tenants.tables import Tenant
 
 MOST_GENERATIONS = 2**31 - 1
 """What the column holds; a code that was not made by us may say anything."""
@@ -67,32 +68,45 @@ class Opened(msgspec.Struct, frozen=True):
     membership: Membership
 
 
-async def issue(session: AsyncSession, actor: Actor, membership: Membership, *, deadline: datetime) -> None:
-    """Open the invitation under the membership's new generation; an open older one is replaced. Tells who mails it."""
-    invitation = await _of_member(session, membership.id)
+async def lock_invitations(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Invitation]:
+    """By member, of those who have one. Their memberships are locked."""
+    query = select(Invitation).where(among(Invitation.member_id, member_ids)).order_by(Invitation.member_id)
+    found = await session.scalars(query.with_for_update().execution_options(populate_existing=True))
+    return {invitation.member_id: invitation for invitation in found}
+
+
+async def open_invitation(
+    session: AsyncSession, actor: Actor, invitation: Invitation | None, membership: Membership, *, deadline: datetime
+) -> Invitation:
+    """Under the membership's new generation; one that is open is replaced. Once it is flushed, announce() it."""
     if invitation is None:
         invitation = Invitation(tenant_id=membership.tenant_id, member_id=membership.id, renewal_asked=0)
         session.add(invitation)
     elif invitation.state == "open":
         await _end(session, actor, invitation, "replaced")
-    by_mail = membership.way == "mail"
     invitation.state, invitation.deadline = "open", deadline
     invitation.epoch, invitation.generation = membership.epoch, membership.generation
-    invitation.email_key = membership.email_key if by_mail else None
-    await session.flush()
+    invitation.email_key = membership.email_key if membership.way == "mail" else None
+    return invitation
+
+
+def announce(
+    session: AsyncSession, actor: Actor, invitation: Invitation, membership: Membership, tenant: Tenant
+) -> None:
+    """Keeps what its link is made for, and tells who mails it."""
+    by_mail = membership.way == "mail"
     session.add(
         InvitationGeneration(
             tenant_id=membership.tenant_id,
             invitation_id=invitation.id,
-            generation=membership.generation,
-            epoch=membership.epoch,
+            generation=invitation.generation,
+            epoch=invitation.epoch,
             address=(membership.email or "") if by_mail else "",
-            deadline=deadline,
+            deadline=invitation.deadline,
         )
     )
-    await session.flush()
     if by_mail:
-        record(session, actor, invitation, await _issued(session, invitation, membership))
+        record(session, actor, invitation, _issued(invitation, membership, tenant))
 
 
 async def open_link(session: AsyncSession, links: Links, code: str) -> Opened:
@@ -154,8 +168,7 @@ async def decide(session: AsyncSession, actor: Actor, opened: Opened, reason: Re
     await _note_end(session, actor, opened.invitation, reason)
 
 
-async def end_open(session: AsyncSession, actor: Actor, membership: Membership, reason: Reason) -> None:
-    invitation = await _of_member(session, membership.id)
+async def end_open(session: AsyncSession, actor: Actor, invitation: Invitation | None, reason: Reason) -> None:
     if invitation is not None and invitation.state == "open":
         await _end(session, actor, invitation, reason)
 
@@ -184,7 +197,7 @@ async def ask_renewal(session: AsyncSession, actor: Actor, membership: Membershi
 
 async def find_current(session: AsyncSession, membership: Membership) -> Opened | None:
     """The member's invitation in its newest generation, open or not; without a link."""
-    invitation = await _of_member(session, membership.id)
+    invitation = (await lock_invitations(session, [membership.id])).get(membership.id)
     if invitation is None:
         return None
     key = (invitation.tenant_id, invitation.id, invitation.generation)
@@ -192,22 +205,15 @@ async def find_current(session: AsyncSession, membership: Membership) -> Opened 
     return Opened(invitation, generation, membership) if generation else None
 
 
-async def forget(session: AsyncSession, membership: Membership) -> None:
+async def forget(session: AsyncSession, invitation: Invitation) -> None:
     """Addresses go; a link of any generation then is no link of ours."""
-    invitation = await _of_member(session, membership.id)
-    if invitation is not None:
-        invitation.email_key = None
-        mine = InvitationGeneration.invitation_id == invitation.id
-        await session.execute(delete(InvitationGeneration).where(mine))
+    invitation.email_key = None
+    mine = InvitationGeneration.invitation_id == invitation.id
+    await session.execute(delete(InvitationGeneration).where(mine))
 
 
 def _has_lapsed(generation: InvitationGeneration) -> bool:
     return generation.ended == "expired" or (generation.ended is None and generation.deadline <= now())
-
-
-async def _of_member(session: AsyncSession, member_id: UUID) -> Invitation | None:
-    query = select(Invitation).where(Invitation.member_id == member_id).with_for_update()
-    return await session.scalar(query.execution_options(populate_existing=True))
 
 
 async def _end(session: AsyncSession, actor: Actor, invitation: Invitation, reason: Reason) -> None:
@@ -225,8 +231,7 @@ async def _note_end(session: AsyncSession, actor: Actor, invitation: Invitation,
     record(session, actor, invitation, ended)
 
 
-async def _issued(session: AsyncSession, invitation: Invitation, membership: Membership) -> InvitationIssued:
-    tenant = await get_tenant(session, invitation.tenant_id)
+def _issued(invitation: Invitation, membership: Membership, tenant: Tenant) -> InvitationIssued:
     return InvitationIssued(
         invitation_id=invitation.id,
         member_id=membership.id,

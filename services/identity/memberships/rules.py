@@ -4,6 +4,7 @@ may do raises `av`, and with it a revocation: tokens from before are refused eve
 Locks are taken in one order: the tenant (where owners may be counted), the membership, then everything else.
 """
 
+from collections.abc import Collection
 from typing import Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common import revocation
 from libs.common.changes import Event, record, send
+from libs.common.db import among
 from libs.common.errors import NotFound
 from libs.common.events.identity import GrantsRefused, MembershipActivated, MembershipEnded, RolesChanged
 from libs.common.projections import wait_for_member
@@ -48,9 +50,14 @@ async def lock_membership(
 
 
 async def find_locked(session: AsyncSession, member_id: UUID) -> Membership | None:
-    """As it is once the lock is held, whatever was read before."""
-    query = select(Membership).where(Membership.id == member_id).with_for_update()
-    return await session.scalar(query.execution_options(populate_existing=True))
+    return (await lock_all(session, [member_id])).get(member_id)
+
+
+async def lock_all(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Membership]:
+    """Those that are there, as they are once the lock is held, whatever was read before."""
+    query = select(Membership).where(among(Membership.id, member_ids)).order_by(Membership.id).with_for_update()
+    found = await session.scalars(query.execution_options(populate_existing=True))
+    return {membership.id: membership for membership in found}
 
 
 def herself(membership: Membership) -> Actor:

@@ -1,6 +1,6 @@
 """The grants of a member: what she has from where, which rights that gives, and who else is an owner."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.common.db import now
+from libs.common.db import among, now
 from libs.common.permissions import Group, Role, may_grant, rights_of
 from services.identity.memberships.tables import Membership
 from services.identity.roles.tables import Grant
@@ -54,8 +54,12 @@ async def rights_of_member(session: AsyncSession, member_id: UUID) -> Rights:
 
 
 async def is_owner(session: AsyncSession, member_id: UUID) -> bool:
-    query = select(Grant.id).where(Grant.member_id == member_id, _is_owner()).limit(1)
-    return await session.scalar(query) is not None
+    return member_id in await owners_among(session, [member_id])
+
+
+async def owners_among(session: AsyncSession, member_ids: Collection[UUID]) -> set[UUID]:
+    query = select(Grant.member_id).where(among(Grant.member_id, member_ids), _is_owner())
+    return set(await session.scalars(query))
 
 
 async def other_owners(session: AsyncSession, member_id: UUID) -> bool:

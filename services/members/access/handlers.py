@@ -4,6 +4,7 @@ Answers may come late, twice and in any order. The sweep of identity, the clicks
 (epoch, generation) decides, and whoever reads the history later can see why.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.common.changes import note
 from libs.common.db import now
 from libs.common.events import identity, notifier
-from libs.common.inlets import Received
+from libs.common.inlets import Received, caused_by
 from libs.common.tokens import Actor
 from services.members import hold
 from services.members.access import rules
@@ -117,14 +118,18 @@ async def sign_in(session: AsyncSession, event: Received[identity.SignedIn]) -> 
     note(session, _system(event), member, "members.member.signed_in", at=at)
 
 
-async def note_mail(session: AsyncSession, event: Received[notifier.MessageChanged]) -> None:
+async def note_mails(session: AsyncSession, events: Sequence[Received[notifier.MessageChanged]]) -> None:
     """What became of the newest invitation's mail; copies count like the first."""
+    about = [(event, event.data.member_id) for event in events if event.data.template == INVITATION]
+    members = await hold.lock_members(session, {member_id for _, member_id in about if member_id})
+    for event, member_id in about:
+        if member_id in members:
+            with caused_by(event):
+                _note_mail(session, event, members[member_id])
+
+
+def _note_mail(session: AsyncSession, event: Received[notifier.MessageChanged], member: Member) -> None:
     told = event.data
-    if told.member_id is None or told.template != INVITATION:
-        return
-    member = await hold.lock_member(session, told.member_id)
-    if member is None:
-        return
     newest = (told.epoch, told.generation) == (member.epoch, member.generation)
     if newest and (member.mail_at is None or told.at >= member.mail_at):
         member.mail_state, member.mail_reason, member.mail_at = told.state, told.reason, told.at

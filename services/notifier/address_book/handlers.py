@@ -4,6 +4,8 @@ members.member.saved (profile_version) gives name, address, language and life, m
 what shall be, identity.membership.* (av) what is. An epoch that is over cannot come back.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.events.identity import MembershipActivated, MembershipEnded
@@ -11,7 +13,7 @@ from libs.common.events.members import AccessWanted, MemberErasing, MemberSaved
 from libs.common.inlets import Received
 from libs.common.text import AddressMalformed, canonical_address
 from services.notifier.address_book.forgetting import confirm_erasure, forget
-from services.notifier.address_book.rules import GONE, hold_entry
+from services.notifier.address_book.rules import GONE, hold_entries, hold_entry
 from services.notifier.address_book.tables import Entry
 from services.notifier.messages.notices import mail_member
 
@@ -34,9 +36,13 @@ async def keep_profile(session: AsyncSession, event: Received[MemberSaved]) -> N
         await mail_member(session, event, "deletion_marked", event.row_id)
 
 
-async def keep_access(session: AsyncSession, event: Received[AccessWanted]) -> None:
-    data = event.data
-    entry = await hold_entry(session, event.tenant_id, event.row_id)
+async def keep_access(session: AsyncSession, events: Sequence[Received[AccessWanted]]) -> None:
+    entries = await hold_entries(session, events[0].tenant_id, [event.row_id for event in events])
+    for event in events:
+        _keep_access(entries[event.row_id], event.data)
+
+
+def _keep_access(entry: Entry, data: AccessWanted) -> None:
     if entry.access_version >= data.access_version or entry.life in GONE:
         return
     entry.access_version = data.access_version

@@ -1,5 +1,7 @@
 """Which events cause a mail, and which take the reason for one away."""
 
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,51 +18,57 @@ from libs.common.events.identity import (
 )
 from libs.common.events.members import MemberErased
 from libs.common.events.subjects import SERVICES
-from libs.common.inlets import Received
+from libs.common.inlets import Received, caused_by
 from libs.common.links import Purpose
 from services.notifier.address_book import rules as address_book
-from services.notifier.address_book.tables import Invitation
+from services.notifier.address_book.tables import Entry, Invitation
 from services.notifier.messages.moves import Step, move
 from services.notifier.messages.notices import mail_member
-from services.notifier.messages.queueing import Link, Mail, queue
+from services.notifier.messages.queueing import Link, Mail, announce, queue, queue_all
 from services.notifier.messages.states import WAITING
 from services.notifier.messages.tables import Message
 from services.notifier.strings import words
 from services.notifier.tenants import rules as tenants
+from services.notifier.tenants.tables import Tenant
 
 
-async def mail_invitation(session: AsyncSession, event: Received[InvitationIssued]) -> None:
-    """The mail is queued even where its link is dead already: the sender sees that and says so."""
-    data = event.data
-    entry = await address_book.find_entry(session, data.member_id)
-    if address_book.is_gone(entry):
+async def mail_invitations(session: AsyncSession, events: Sequence[Received[InvitationIssued]]) -> None:
+    """A mail is queued even where its link is dead already: the sender sees that and says so."""
+    tenant_id = events[0].tenant_id
+    entries = await address_book.find_entries(session, [event.data.member_id for event in events])
+    causes = {event.id: event for event in events if not address_book.is_gone(entries.get(event.data.member_id))}
+    if not causes:
         return
-    await _note_invitation(session, event.tenant_id, data.invitation_id, data.member_id, generation=data.generation)
-    mail = Mail(
+    tenant = await tenants.find_tenant(session, tenant_id)
+    issued = [_seen(event.data, generation=event.data.generation) for event in causes.values()]
+    await _note_invitations(session, tenant_id, issued)
+    mails = [_invitation_mail(event, tenant, entries.get(event.data.member_id)) for event in causes.values()]
+    for message in await queue_all(session, tenant_id, mails):
+        with caused_by(causes[message.cause_id]):
+            announce(session, message)
+
+
+def _invitation_mail(event: Received[InvitationIssued], tenant: Tenant | None, entry: Entry | None) -> Mail:
+    data = event.data
+    wanted = data.locale, entry.locale if entry else None, tenant.locale if tenant else None
+    return Mail(
         template="invitation",
         cause_id=event.id,
         cause_type=data.type(),
         email=data.email,
-        locale=await tenants.locale_for(session, event.tenant_id, data.locale, entry.locale if entry else None),
+        locale=tenants.choose_locale(event.tenant_id, *wanted),
         data={"name": data.display_name, "tenant_name": data.tenant_name, "deadline": data.deadline},
         member_id=data.member_id,
         link=Link(Purpose.INVITATION, data.invitation_id, data.generation, data.deadline, f"t/{data.slug}/invitation"),
         epoch=data.epoch,
     )
-    await queue(session, event.tenant_id, mail)
 
 
 async def withdraw_invitation(session: AsyncSession, event: Received[InvitationEnded]) -> None:
     """What is still queued of the ended generation, or an older one, is not sent any more."""
     data = event.data
-    await _note_invitation(
-        session,
-        event.tenant_id,
-        data.invitation_id,
-        data.member_id,
-        ended_generation=data.generation,
-        ended_reason=data.reason,
-    )
+    seen = _seen(data, ended_generation=data.generation, ended_reason=data.reason)
+    await _note_invitations(session, event.tenant_id, [seen])
     waiting = select(Message).where(
         Message.link_id == data.invitation_id, Message.generation <= data.generation, Message.state.in_(WAITING)
     )
@@ -112,20 +120,24 @@ async def mail_member_erased(session: AsyncSession, event: Received[MemberErased
     await mail_member(session, event, "member_erased", asker, certificate=certificate, services=services)
 
 
-async def _note_invitation(
-    session: AsyncSession, tenant_id: UUID, id: UUID, member_id: UUID, **seen: int | str
-) -> None:
+def _seen(data: InvitationIssued | InvitationEnded, **seen: int | str) -> dict[str, Any]:
+    return {"id": data.invitation_id, "member_id": data.member_id, **seen}
+
+
+async def _note_invitations(session: AsyncSession, tenant_id: UUID, seen: Sequence[Mapping[str, Any]]) -> None:
     """Counters only rise, in whatever order the events come."""
-    row = {"tenant_id": tenant_id, "id": id, "member_id": member_id, **seen}
-    new = insert(Invitation).values(row)
+    new = insert(Invitation)
     higher: dict[str, Any] = {
         name: func.greatest(getattr(Invitation, name), new.excluded[name])
         for name in ("generation", "ended_generation")
-        if name in seen
+        if name in seen[0]
     }
-    if "ended_reason" in seen:
+    if "ended_reason" in seen[0]:
         higher["ended_reason"] = case(
             (new.excluded.ended_generation >= Invitation.ended_generation, new.excluded.ended_reason),
             else_=Invitation.ended_reason,
         )
-    await session.execute(new.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=higher))
+    await session.execute(
+        new.on_conflict_do_update(index_elements=["tenant_id", "id"], set_=higher),
+        [{"tenant_id": tenant_id, **one} for one in sorted(seen, key=itemgetter("id"))],
+    )

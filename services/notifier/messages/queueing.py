@@ -1,6 +1,6 @@
 """One cause, one template, one recipient: one message, however often the cause arrives (R-25)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -49,6 +49,23 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 async def queue(session: AsyncSession, tenant_id: UUID, mail: Mail) -> UUID | None:
     """The new message's id; None where this cause has its message already."""
+    made = await queue_all(session, tenant_id, [mail])
+    for message in made:
+        announce(session, message)
+    return made[0].id if made else None
+
+
+async def queue_all(session: AsyncSession, tenant_id: UUID, mails: Sequence[Mail]) -> Sequence[Message]:
+    """The new messages, of those whose cause has none yet; announce() each."""
+    query = insert(Message).on_conflict_do_nothing().returning(Message)
+    return (await session.scalars(query, [_row(tenant_id, mail) for mail in mails])).all()
+
+
+def announce(session: AsyncSession, message: Message) -> None:
+    tell(session, message, message.state, message.reason, message.version)
+
+
+def _row(tenant_id: UUID, mail: Mail) -> dict[str, object]:
     moment = now()
     state, reason, canonical = "queued", None, mail.email.strip().lower()
     try:
@@ -56,7 +73,7 @@ async def queue(session: AsyncSession, tenant_id: UUID, mail: Mail) -> UUID | No
     except AddressMalformed:
         state, reason = "failed", "address_unusable"
     link = mail.link
-    row = {
+    return {
         "tenant_id": tenant_id,
         "version": 1,
         "cause_id": mail.cause_id,
@@ -83,9 +100,3 @@ async def queue(session: AsyncSession, tenant_id: UUID, mail: Mail) -> UUID | No
         "expires_at": link.deadline if link else moment + WORTH,
         "changed_at": moment,
     }
-    made = await session.execute(insert(Message).values(row).on_conflict_do_nothing().returning(Message))
-    message = made.scalar_one_or_none()
-    if message is None:
-        return None
-    tell(session, message, message.state, message.reason, message.version)
-    return message.id
