@@ -41,13 +41,16 @@ class Held(msgspec.Struct):
 
 async def find_held(session: AsyncSession, member_id: UUID) -> Held | None:
     """Locked, with her clocks on time. None where she is not there, or gone for good."""
+    return (await find_all_held(session, [member_id])).get(member_id)
+
+
+async def find_all_held(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Held]:
     tenant = await lock_tenant(session)
-    member = await lock_member(session, member_id)
-    if member is None:
-        return None
-    held = Held(tenant, member, member.facts, wanted(member), profile(member))
-    await strike_clocks(session, held, now())
-    return held
+    members = await lock_members(session, member_ids)
+    found = {id: Held(tenant, member, member.facts, wanted(member), profile(member)) for id, member in members.items()}
+    for held in found.values():
+        await strike_clocks(session, held, now())
+    return found
 
 
 async def lock_member(session: AsyncSession, member_id: UUID) -> Member | None:
@@ -112,7 +115,8 @@ async def save(
     member.access_version += access_changed
     member.profile_version += profile_changed
     changed = changes(held.facts, facts)
-    await session.flush()
+    if member.id is None:
+        await session.flush()
     if access_changed:
         access = msgspec.structs.replace(access, access_version=member.access_version)
         _send(session, member, access, member.access_version)

@@ -236,7 +236,7 @@ async def test_every_list_is_read_by_index(urls_of: UrlsOf, database: Database, 
                             assert "Seq Scan" not in plan, plan
                             if name in ("default", "one column", "all columns"):
                                 assert "->  Sort" not in plan, plan
-                            if name == "rare guidance":
+                            if name == "rare guidance" and not after:  # near the end others may be as good
                                 assert "ix_members_by_guidance" in plan, plan
         wanted = read_filter(MemberFilter(column=["locked"]), actor)
         plan = await explain(app, tenant, ids_statement(wanted.columns, (), 5001), [])

@@ -36,9 +36,16 @@ async def invite(
     Raises NotFound, AlreadyMember, Blocked, EmailMissing, NotPresent, MayNotGrant, SeatLimitReached,
     InvitationLimitReached.
     """
-    held = await hold.hold(session, actor, member_id, Action.INVITE)
-    await send_invitation(session, actor, held, hours=hours, presets=presets)
+    held = await hold.hold(session, actor, member_id)
+    await invite_held(session, actor, held, hours=hours, presets=presets)
     return held.member
+
+
+async def invite_held(
+    session: AsyncSession, actor: Actor, held: Held, *, hours: int | None = None, presets: Presets | None = None
+) -> None:
+    hold.require(Action.INVITE, held.member, actor)
+    await send_invitation(session, actor, held, hours=hours, presets=presets)
 
 
 async def add(
@@ -145,10 +152,15 @@ async def revoke(session: AsyncSession, actor: Actor, member_id: UUID, *, reason
 
     Raises NoAccess, IsOwner, IsSelf, NotPresent.
     """
-    held = await hold.hold(session, actor, member_id, Action.REVOKE)
+    held = await hold.hold(session, actor, member_id)
+    await revoke_held(session, actor, held, reason=reason)
+    return held.member
+
+
+async def revoke_held(session: AsyncSession, actor: Actor, held: Held, *, reason: str | None = None) -> None:
+    hold.require(Action.REVOKE, held.member, actor)
     end_access(held.member)
     await hold.save(session, actor, held, "revoked", reason=reason)
-    return held.member
 
 
 def end_access(member: Member) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.common.db import Database, now
-from libs.common.errors import AppError
+from libs.common.errors import AppError, NotFound
 from libs.common.tokens import Actor
 from libs.common.worker import Task, Worker
 from services.members.access import rules as access
@@ -22,14 +22,14 @@ from services.members.access.limits import InvitationLimitReached
 from services.members.access.presets import Presets
 from services.members.bulk.rules import WAITING, Arguments, drop_waiting
 from services.members.bulk.tables import Job, JobItem
-from services.members.hold import find_held
+from services.members.hold import Held, find_all_held
 from services.members.people.tables import Member
 from services.members.tenants.rules import get_tenant
 
 log = structlog.get_logger()
 
 _DUE = select(Job.tenant_id, Job.id).where(Job.due_at <= func.now()).order_by(Job.due_at).limit(4)
-_AT_ONCE = 10
+_AT_ONCE = 25
 """Items in one transaction: the tenant's row is locked as long as these take."""
 _TURN = 5
 """Transactions before the next job has its turn."""
@@ -71,9 +71,12 @@ async def do_next(database: Database, tenant_id: UUID, job_id: UUID, most: int =
                 return False
             if job.state == "withdrawing":
                 refused_is = "done"  # it stays as it is, and the code says why
+            members = await find_all_held(session, [item.member_id for item in items])
             for item in items:
                 position = item.position
-                await (_take_back if job.state == "withdrawing" else _run)(session, job, item)
+                await (_take_back if job.state == "withdrawing" else _run)(
+                    session, job, item, members.get(item.member_id)
+                )
     except AppError as refused:
         if most > 1:
             return await _one_by_one(database, tenant_id, job_id, most)
@@ -123,22 +126,23 @@ async def _next_items(session: AsyncSession, job: Job, most: int) -> Sequence[Jo
     return items
 
 
-async def _run(session: AsyncSession, job: Job, item: JobItem) -> None:
+async def _run(session: AsyncSession, job: Job, item: JobItem, held: Held | None) -> None:
     actor, given = _actor(job), msgspec.convert(job.arguments, Arguments)
+    if held is None:
+        raise NotFound
     if job.command == "invite":
         presets = msgspec.convert(given.presets, Presets) if given.presets is not None else None
-        member = await access.invite(session, actor, item.member_id, hours=given.invitation_hours, presets=presets)
+        await access.invite_held(session, actor, held, hours=given.invitation_hours, presets=presets)
     else:
-        member = await access.revoke(session, actor, item.member_id, reason=given.reason)
-    item.state, item.code, item.generation, item.done_at = "done", None, member.generation, now()
+        await access.revoke_held(session, actor, held, reason=given.reason)
+    item.state, item.code, item.generation, item.done_at = "done", None, held.member.generation, now()
 
 
-async def _take_back(session: AsyncSession, job: Job, item: JobItem) -> None:
+async def _take_back(session: AsyncSession, job: Job, item: JobItem, held: Held | None) -> None:
     """Only the invitation that this job sent; who has accepted stays, and so does what somebody sent since."""
-    held = await find_held(session, item.member_id)
     open_ = held is not None and held.member.access == "invited"
     if held is not None and open_ and held.member.generation == item.generation:
-        await access.revoke(session, _actor(job), item.member_id)
+        await access.revoke_held(session, _actor(job), held)
         item.state, item.done_at = "withdrawn", now()
     else:
         item.code = "invited_again" if open_ else "not_invited"
