@@ -70,14 +70,17 @@ class Sender:
         self._clerk: Clerk[UUID | Result, Claim | None] = Clerk(database, self._write)
         self._upcoming: deque[tuple[UUID, UUID]] = deque()
         self._in_hand: set[UUID] = set()
+        self._noting: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
         self._stopping = False
 
     async def run(self) -> None:
-        async with self._clerk.at_work(), asyncio.TaskGroup() as group:
-            for number in range(self._connections):
-                group.create_task(self._lane(), name=f"mail lane {number}")
+        async with self._clerk.at_work():
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._connections):
+                    group.create_task(self._lane(), name=f"mail lane {number}")
+            await asyncio.gather(*self._noting)
 
     def stop(self) -> None:
         """What is in hand is finished, nothing new begun."""
@@ -97,6 +100,7 @@ class Sender:
                 while due := await next_due(self._sweeper, self._clock(), _ROUND):
                     for tenant_id, id in due:
                         connection = await self._send(tenant_id, id, connection)
+                        await asyncio.gather(*self._noting)
                         tried += 1
                         if self.circuit.is_open:
                             return tried
@@ -219,22 +223,31 @@ class Sender:
                 self.circuit.worked()
         if still is None:
             await connection.close()
-        await self._note(result)
-        MAIL_ATTEMPTS.labels(result.outcome).inc()
-        log.info("mail_tried", message_id=str(claimed.message_id), outcome=result.outcome)
+        self._note(result)
         return still
 
-    async def _note(self, result: Result) -> None:
+    def _note(self, result: Result) -> None:
+        """The lane goes on to its next mail meanwhile, so that answers and claims gather with the clerk."""
+        noting = asyncio.create_task(self._write_down(result))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+
+    async def _write_down(self, result: Result) -> None:
         """An answer that was heard is not forgotten because the database is away for a moment."""
         while True:
             try:
                 await self._clerk.ask(result.claim.tenant_id, result)
             except (SQLAlchemyError, OSError) as error:
-                if not is_away(error):
-                    raise
-                await asyncio.sleep(_DATABASE_PAUSE)
+                if is_away(error):
+                    await asyncio.sleep(_DATABASE_PAUSE)
+                    continue
+                log.exception("mail_not_noted", message_id=str(result.claim.message_id))
+            except Exception:  # the lease will run out: it is tried again
+                log.exception("mail_not_noted", message_id=str(result.claim.message_id))
             else:
-                return
+                MAIL_ATTEMPTS.labels(result.outcome).inc()
+                log.info("mail_tried", message_id=str(result.claim.message_id), outcome=result.outcome)
+            return
 
     async def _write(self, session: AsyncSession, requests: Sequence[UUID | Result]) -> list[Claim | None]:
         """For the clerk: results are written down, ids are claimed."""
