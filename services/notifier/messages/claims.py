@@ -152,7 +152,7 @@ async def _begin(
         }
         for one in ready
     ]
-    begun = await session.execute(insert(Attempt).values(attempts).returning(Attempt.message_id, Attempt.id))
+    begun = await session.execute(insert(Attempt).returning(Attempt.message_id, Attempt.id), attempts)
     attempt_ids: Mapping[UUID, UUID] = {row.message_id: row.id for row in begun}
     steps = [
         (

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.common.db import among
 from services.notifier.address_book.tables import Entry, Invitation
 from services.notifier.mail_settings.tables import MailSettings
 from services.notifier.messages.gates import Facts
@@ -56,7 +57,7 @@ class Held(NamedTuple):
 
 async def hold_due(session: AsyncSession, ids: Sequence[UUID], now: datetime) -> list[Held]:
     """Those of them that are due and that nobody else holds."""
-    query = _QUERY.where(Message.id.in_(ids), Message.due_at <= now)
+    query = _QUERY.where(among(Message.id, ids), Message.due_at <= now)
     return await _hold(session, query.with_for_update(of=Message, skip_locked=True), now)
 
 

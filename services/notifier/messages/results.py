@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.common.db import among
 from services.notifier.messages.claims import Claim
 from services.notifier.messages.moves import Step, move_all
 from services.notifier.messages.replies import Reply, Verdict, judge
@@ -85,8 +86,8 @@ async def conclude_all(session: AsyncSession, results: Sequence[Result]) -> None
 async def _hold(session: AsyncSession, results: Sequence[Result]) -> dict[UUID | None, Message]:
     """By attempt: the messages of which it is still the newest, and nothing has been decided since."""
     found = select(Message).where(
-        Message.id.in_([result.claim.message_id for result in results]),
-        Message.attempt_id.in_([result.claim.attempt_id for result in results]),
+        among(Message.id, [result.claim.message_id for result in results]),
+        among(Message.attempt_id, [result.claim.attempt_id for result in results]),
         Message.state.in_(("sending", "unknown")),
     )
     return {message.attempt_id: message for message in await session.scalars(found.with_for_update())}
