@@ -77,6 +77,7 @@ class Consumer:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
+        self._lanes, self._in_hand = {}, {}  # what an earlier run was cut off from is delivered again
         reminding = asyncio.create_task(self._remind())
         try:
             async with asyncio.TaskGroup() as group:

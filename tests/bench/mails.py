@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from libs.common.events.subjects import SERVICES
 from libs.common.stack.visitor import Visitor
 from services.notifier.messages.smtp import Relay
 from tests.bench import people
@@ -17,6 +18,10 @@ from tests.bench.ground import Ground
 CONNECTIONS = 6  # notifier's
 AT_ONCE = 5_000  # people that one command takes
 PATIENCE = 1200.0
+WARM = 200
+"""Invitations before the measured ones. Then the databases are analysed, as they are in a minute by themselves: plans
+made for empty tables read a tenant whole.
+"""
 TAKES = 0.1
 """Seconds that the slower server takes for a mail."""
 
@@ -27,6 +32,7 @@ def measure(ground: Ground) -> Figure:
 
 async def _measure(ground: Ground) -> Figure:
     count = ground.sizes.mails
+    await _warm(ground)
     at_once = await _pair(ground, count)
     _tell(ground, {"action": "stall", "at": "data", "seconds": TAKES})
     try:
@@ -67,7 +73,24 @@ class Pair(msgspec.Struct, frozen=True):
         return f"{self.count / self.ours:.0f} mails/s against {self.count / self.bare:.0f}/s"
 
 
+async def _warm(ground: Ground) -> None:
+    await _ours(ground, WARM)
+    for service in SERVICES:
+        admin = await ground.admin(service)
+        await admin.execute("ANALYZE")
+        await admin.close()
+
+
 async def _pair(ground: Ground, count: int) -> Pair:
+    first, half, ours = await _ours(ground, count)
+    ground.say(f"{count:,} mails in {ours:.1f} s")
+    bare = await _send(ground, _newest(ground), count)
+    ground.say(f"prepared ones in {bare:.1f} s")
+    return Pair(count, first, half, ours, bare)
+
+
+async def _ours(ground: Ground, count: int) -> tuple[float, float, float]:
+    """Seconds from the command until a hundredth, half and all of the mails were taken."""
     tenant = ground.tenant("mails")
     admin = await ground.admin("members")
     await people.fill(admin, tenant.id, count, domain="mails.example", uninvited=True)
@@ -79,19 +102,16 @@ async def _pair(ground: Ground, count: int) -> Pair:
     somebody.token = ground.token(tenant.id, tenant.owner_id)
     started = time.perf_counter()
     _invite(somebody, chosen)
-    taken = dict.fromkeys((0.01, 0.5), 0.0)
-    while (arrived := _count(ground) - before) < count:
+    taken = dict.fromkeys((0.01, 0.5, 1.0), 0.0)
+    while not taken[1.0]:
+        await asyncio.sleep(0.1)
+        arrived, passed = _count(ground) - before, time.perf_counter() - started
         for share, at in taken.items():
             if not at and arrived >= count * share:
-                taken[share] = time.perf_counter() - started
-        if time.perf_counter() - started > PATIENCE:
+                taken[share] = passed
+        if passed > PATIENCE:
             raise RuntimeError(f"{arrived} of {count} mails after {PATIENCE:.0f} s")
-        await asyncio.sleep(0.1)
-    ours = time.perf_counter() - started
-    ground.say(f"{count:,} mails in {ours:.1f} s")
-    bare = await _send(ground, _newest(ground), count)
-    ground.say(f"prepared ones in {bare:.1f} s")
-    return Pair(count, taken[0.01], taken[0.5], ours, bare)
+    return taken[0.01], taken[0.5], taken[1.0]
 
 
 def _invite(somebody: Visitor, chosen: list[str]) -> None:

@@ -185,10 +185,10 @@ async def test_killed_between_effect_and_acknowledgement_the_effect_stays_single
     relay = await rig.relay()
     await until(lambda: _length(rig, 5))
     relay.stop()
-    process = rig.process("identity", failpoint="after_effect_before_ack:2")
+    process = rig.process("identity", failpoint="after_effect_before_ack")
     await until(lambda: _gone(process))
     assert process.returncode == -signal.SIGKILL
-    assert len(await rig.effects()) >= 2, "effects were committed"
+    assert await rig.effects(), "effects were committed"
     assert await lag(rig) > 0, "and the broker does not know of all"
     rig.process("identity")
     await until(lambda: quiet(rig))

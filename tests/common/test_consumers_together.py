@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import get_contextvars
 
 from libs.common.changes import Audit
+from libs.common.consumers import TOGETHER
 from libs.common.errors import AppError
-from libs.common.inlets import Received, Rejected, on
+from libs.common.inlets import Inlet, Received, Rejected, caused_by, on, on_all
+from libs.common.traces import current_trace_id
 from tests.common.deliveries import envelope, had, quiet, subject_of
 from tests.common.rig import Happened, Rig, keep, until
 
@@ -32,6 +35,83 @@ async def test_a_backlog_is_taken_several_events_in_a_transaction(rig: Rig) -> N
     for tenant in (rig.tenant, other):
         together = [effect["transaction"] for effect in effects if effect["tenant_id"] == tenant]
         assert len(set(together)) < len(together)
+
+
+async def test_while_a_load_is_being_done_the_next_one_gathers(rig: Rig) -> None:
+    """The first event is not kept waiting for others; those that came meanwhile share a transaction."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait_then_keep(session: AsyncSession, event: Received[Happened]) -> None:
+        begun.set()
+        await go_on.wait()
+        await keep(session, event)
+
+    await rig.consumer(on(Happened, wait_then_keep))
+    await rig.publish(subject_of(rig.tenant, uuid.uuid4()), envelope(rig.tenant, uuid.uuid4()))
+    await begun.wait()
+    for _ in range(10):
+        await rig.publish(subject_of(rig.tenant, uuid.uuid4()), envelope(rig.tenant, uuid.uuid4()))
+    await until(lambda: _delivered(rig, 11))
+    go_on.set()
+    await until(lambda: quiet(rig))
+    transactions = [effect["transaction"] for effect in await rig.effects()]
+    assert sorted(transactions.count(one) for one in set(transactions)) == [1, 10]
+
+
+async def test_a_tenant_whose_load_takes_long_gets_a_second_hand_and_keeps_nobody_waiting(rig: Rig) -> None:
+    slow, other, go_on = uuid.uuid4(), uuid.uuid4(), asyncio.Event()
+
+    async def wait_then_keep(session: AsyncSession, event: Received[Happened]) -> None:
+        if event.row_id == slow:
+            await go_on.wait()
+        await keep(session, event)
+
+    await rig.consumer(on(Happened, wait_then_keep))
+    await rig.publish(subject_of(rig.tenant, slow), envelope(rig.tenant, slow))
+    await rig.publish(subject_of(other, other), envelope(other, other))
+    for _ in range(2 * TOGETHER):
+        row_id = uuid.uuid4()
+        await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id))
+    await until(lambda: had(rig, 1 + TOGETHER))
+    assert slow not in {effect["row_id"] for effect in await rig.effects()}
+    go_on.set()
+    await until(lambda: had(rig, 2 + 2 * TOGETHER))
+    await until(lambda: quiet(rig))
+
+
+async def _delivered(rig: Rig, number: int) -> bool:
+    platform = await rig.bus("platform")
+    info = await platform.js.consumer_info("EV_MEMBERS", "identity")
+    await platform.close()
+    return int(info.num_ack_pending) >= number
+
+
+async def test_a_handler_for_all_gets_those_that_came_together_of_each_row_one(rig: Rig) -> None:
+    """In their order; and what each of them causes belongs to its trace."""
+    loads: list[list[tuple[uuid.UUID, int]]] = []
+    traces: dict[uuid.UUID, str] = {}
+
+    async def keep_all(session: AsyncSession, events: Sequence[Received[Happened]]) -> None:
+        loads.append([(event.row_id, event.row_version) for event in events])
+        for event in events:
+            with caused_by(event):
+                traces[event.id] = current_trace_id()
+                await keep(session, event)
+
+    rows = [uuid.uuid4() for _ in range(4)]
+    events = [(row_id, version, f"{version}{number}" * 16) for version in (1, 2) for number, row_id in enumerate(rows)]
+    database = rig.database(rig.identity.app)
+    inlet = Inlet("EV_MEMBERS", [on_all(Happened, keep_all)], database)
+    read = [
+        inlet.read(envelope(rig.tenant, row_id, version, traceparent=f"00-{trace}-00f067aa0ba902b7-01"))
+        for row_id, version, trace in events
+    ]
+    received = [event for event in read if event is not None]
+    assert await inlet.apply_together(received) == 8
+    assert loads == [[(row_id, 1) for row_id in rows], [(row_id, 2) for row_id in rows]]
+    assert [traces[event.id] for event in received] == [trace for _, _, trace in events]
+    assert len({effect["transaction"] for effect in await rig.effects()}) == 1
+    assert await inlet.apply(received[0]) is False, "seen"
 
 
 async def test_an_event_that_fails_takes_none_of_those_with_it_that_came_together(rig: Rig) -> None:

@@ -29,7 +29,6 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    "autovacuum_naptime": "5s",  # tables grow from nothing here; plans made for empty ones read a tenant whole
     # Passwords here are 128 random bits; the work that protects weak ones would only slow each connection down.
     "scram_iterations": "1",
 }

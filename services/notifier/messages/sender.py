@@ -1,8 +1,8 @@
 """Sends what waits: a few connections to the relay, each with one mail in hand.
 
 The order of a try: the relay has said yes to MAIL; the message is claimed and the attempt committed; only then RCPT and
-DATA; the answer is committed. So a relay that is away costs nobody an attempt, a worker killed anywhere loses nothing,
-and only between DATA and its answer can a mail go out twice.
+DATA; the answer is committed while the lane goes on. So a relay that is away costs nobody an attempt, a worker killed
+anywhere loses nothing, and only between DATA and the commit of its answer can a mail go out twice.
 """
 
 import asyncio
