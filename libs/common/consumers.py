@@ -38,9 +38,11 @@ log = structlog.get_logger()
 DELIVERIES = 8
 """Tries before an event is set aside: about four minutes."""
 
-COROUTINES = 4
+HANDS = 4
+"""Transactions at once."""
+
 TOGETHER = 25
-"""Events in hand of one coroutine."""
+"""Events in one transaction, at most."""
 
 GATHER = 0.03
 """Seconds between two loads of a tenant: the first event is taken at once, those behind it in fewer transactions."""
@@ -62,16 +64,16 @@ class _Lane(msgspec.Struct):
 class Consumer:
     """Pulls one stream for one service: run() until stop().
 
-    coroutines: transactions at once. A tenant gets a second one only where a whole load of its events waits.
+    hands: transactions at once. A tenant gets a second one only where a whole load of its events waits.
     """
 
-    def __init__(self, service: str, inlet: Inlet, bus: Bus, *, coroutines: int = COROUTINES) -> None:
+    def __init__(self, service: str, inlet: Inlet, bus: Bus, *, hands: int = HANDS) -> None:
         self.service = service
         self.inlet = inlet
         self.bus = bus
-        self.coroutines = coroutines
+        self.hands = hands
         self._lanes: dict[str, _Lane] = {}
-        self._free = asyncio.Semaphore(coroutines)
+        self._free = asyncio.Semaphore(hands)
         self._in_hand: dict[str, Msg] = {}  # by reply subject
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -109,7 +111,7 @@ class Consumer:
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
         """The next one as soon as it comes, with what waits behind it."""
         [first] = await subscription.fetch(1, timeout=FETCH)
-        room = self.coroutines * TOGETHER - len(self._in_hand) - 1
+        room = self.hands * TOGETHER - len(self._in_hand) - 1
         behind = min(max(first.metadata.num_pending or 0, subscription.pending_msgs), room)
         if not behind:
             return [first]
@@ -120,7 +122,7 @@ class Consumer:
 
     def _line_up(self, message: Msg, group: asyncio.TaskGroup) -> None:
         self._in_hand[message.reply] = message
-        tenant = message.subject.split(".")[3]
+        tenant = ".".join(message.subject.split(".")[3:4])  # none in a subject that is not ours
         lane = self._lanes.setdefault(tenant, _Lane())
         lane.waiting.append(message)
         if lane.hands * TOGETHER < len(lane.waiting):
@@ -128,7 +130,7 @@ class Consumer:
             group.create_task(self._work_off(tenant, lane))
 
     async def _until_there_is_room(self) -> None:
-        while len(self._in_hand) >= self.coroutines * TOGETHER and not self._stopping.is_set():
+        while len(self._in_hand) >= self.hands * TOGETHER and not self._stopping.is_set():
             self._room.clear()
             await self._room.wait()
 
@@ -139,7 +141,7 @@ class Consumer:
                 load, lane.waiting = lane.waiting[:TOGETHER], lane.waiting[TOGETHER:]
                 await self._take(load)
             for message in load:
-                del self._in_hand[message.reply]
+                self._in_hand.pop(message.reply, None)
             self._room.set()
             await asyncio.sleep(GATHER)
         lane.hands -= 1

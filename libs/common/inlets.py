@@ -30,7 +30,7 @@ from libs.common.scrub import scrub
 from libs.common.traces import SpanKind, span
 
 BUDGET = 0.5
-"""Seconds after which no further event joins a transaction.
+"""Seconds after which no further load joins a transaction: an event, or those that one handler takes at once.
 
 Events come in any order, and so do the locks of several; a request may wait for one of these while it holds the next.
 PostgreSQL looks for such a circle after a second and ends whoever looked, so several are done well before that, or have
@@ -46,7 +46,7 @@ _SEE = (
     " RETURNING event_id"
 )
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
 
 
 class Rejected(Exception):

@@ -45,6 +45,7 @@ async def find_held(session: AsyncSession, member_id: UUID) -> Held | None:
 
 
 async def find_all_held(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Held]:
+    """As find_held, of several at once; those who are there. They share the tenant's row, and so its seats."""
     tenant = await lock_tenant(session)
     members = await lock_members(session, member_ids)
     found = {id: Held(tenant, member, member.facts, wanted(member), profile(member)) for id, member in members.items()}
@@ -116,7 +117,7 @@ async def save(
     member.profile_version += profile_changed
     changed = changes(held.facts, facts)
     if member.id is None:
-        await session.flush()
+        await session.flush()  # which gives it; other changes are written with the next statement, or at the end
     if access_changed:
         access = msgspec.structs.replace(access, access_version=member.access_version)
         _send(session, member, access, member.access_version)

@@ -90,9 +90,9 @@ class Rig:
             self._run(relay.run)
         return relay
 
-    async def consumer(self, *subscriptions: Subscription, coroutines: int = 8, run: bool = True) -> Consumer:
+    async def consumer(self, *subscriptions: Subscription, hands: int = 8, run: bool = True) -> Consumer:
         inlet = Inlet("EV_MEMBERS", subscriptions or [on(Happened, keep)], self.database(self.identity.app))
-        consumer = Consumer("identity", inlet, await self.bus("identity"), coroutines=coroutines)
+        consumer = Consumer("identity", inlet, await self.bus("identity"), hands=hands)
         if run:
             self._run(consumer.run)
         return consumer

@@ -127,7 +127,7 @@ async def test_an_event_that_fails_takes_none_of_those_with_it_that_came_togethe
     rows = [uuid.uuid4() for _ in range(10)]
     for version, row_id in enumerate(rows):
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
-    await rig.consumer(on(Happened, keep_but_the_third), coroutines=1)
+    await rig.consumer(on(Happened, keep_but_the_third), hands=1)
     await until(lambda: quiet(rig))
     assert sorted(effect["row_version"] for effect in await rig.effects()) == [0, 1, 2, *range(4, 10)]
     assert tried > 10, "at first they were tried together"
@@ -153,7 +153,7 @@ async def test_several_events_give_way_to_a_request_that_locks_in_another_order(
     database = rig.database(rig.identity.app)
     async with database.session(rig.tenant) as request:
         await request.execute(_ADVISORY, {"row": str(last)})
-        await rig.consumer(on(Happened, hold), coroutines=1)
+        await rig.consumer(on(Happened, hold), hands=1)
         await reached.wait()
         await request.execute(_ADVISORY, {"row": str(first)})
     await until(lambda: had(rig, 2))
@@ -175,7 +175,7 @@ async def test_who_holds_a_row_keeps_no_other_tenant_waiting(rig: Rig) -> None:
         for _ in range(20):
             await rig.publish(subject_of(rig.tenant, held), envelope(rig.tenant, held))
         await rig.publish(subject_of(other, free), envelope(other, free))
-        await rig.consumer(on(Happened, hold), coroutines=1)
+        await rig.consumer(on(Happened, hold), hands=1)
         await until(lambda: had(rig, 1), within=30)
         assert [effect["tenant_id"] for effect in await rig.effects()] == [other]
     await until(lambda: had(rig, 21))
@@ -196,7 +196,7 @@ async def test_an_error_that_keeps_what_a_request_wrote_keeps_nothing_of_events(
     rows = [uuid.uuid4() for _ in range(6)]
     for version, row_id in enumerate(rows):
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
-    await rig.consumer(on(Happened, refuse_the_third), coroutines=1)
+    await rig.consumer(on(Happened, refuse_the_third), hands=1)
     await until(lambda: quiet(rig))
     assert sorted(effect["row_version"] for effect in await rig.effects()) == [*range(6)]
 
@@ -211,7 +211,7 @@ async def test_what_is_in_hand_is_given_back_when_the_worker_stops(rig: Rig) -> 
 
     for version in range(16):
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
-    consumer = await rig.consumer(on(Happened, hold), coroutines=1, run=False)
+    consumer = await rig.consumer(on(Happened, hold), hands=1, run=False)
     async with database.session(rig.tenant) as request:
         await request.execute(_STALLED)
         await request.execute(_ADVISORY, {"row": str(row_id)})
@@ -238,7 +238,7 @@ async def test_what_a_handler_logs_names_the_tenant_and_the_event(rig: Rig) -> N
     for version in range(3):
         row_id = uuid.uuid4()
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id, version))
-    await rig.consumer(on(Happened, look), coroutines=1)
+    await rig.consumer(on(Happened, look), hands=1)
     await until(lambda: quiet(rig))
     assert [one["row_version"] for one in bound] == [0, 1, 2]
     assert {one["tenant_id"] for one in bound} == {str(rig.tenant)}
@@ -258,7 +258,7 @@ async def test_no_handler_sees_what_another_read_before_it_had_the_lock(rig: Rig
     rows = [uuid.uuid4() for _ in range(5)]
     for row_id in rows:
         await rig.publish(subject_of(rig.tenant, row_id), envelope(rig.tenant, row_id))
-    await rig.consumer(on(Happened, look), coroutines=1)
+    await rig.consumer(on(Happened, look), hands=1)
     await until(lambda: quiet(rig))
     assert seen == [0] * 5
     assert len({audit.created_at for audit in kept}) < 5, "some of them in one transaction"

@@ -69,7 +69,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 async def lock_invitations(session: AsyncSession, member_ids: Collection[UUID]) -> dict[UUID, Invitation]:
-    """By member, of those who have one. Their memberships are locked."""
+    """By member, of those who have one; after their memberships, where these are locked too."""
     query = select(Invitation).where(among(Invitation.member_id, member_ids)).order_by(Invitation.member_id)
     found = await session.scalars(query.with_for_update().execution_options(populate_existing=True))
     return {invitation.member_id: invitation for invitation in found}

@@ -58,11 +58,10 @@ async def apply_access(session: AsyncSession, events: Sequence[Received[AccessWa
                 deadline = event.data.deadline or now() + INVITED_FOR
                 fresh = await open_invitation(session, actor, invitation, membership, deadline=deadline)
                 opened.append((event, fresh))
-    await session.flush()
+    await session.flush()  # a new invitation gets its id
     for event, fresh in opened:
         with caused_by(event):
             announce(session, actor, fresh, memberships[event.row_id], tenant)
-    await session.flush()
 
 
 class _Change(msgspec.Struct, frozen=True):

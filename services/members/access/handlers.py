@@ -121,6 +121,8 @@ async def sign_in(session: AsyncSession, event: Received[identity.SignedIn]) -> 
 async def note_mails(session: AsyncSession, events: Sequence[Received[notifier.MessageChanged]]) -> None:
     """What became of the newest invitation's mail; copies count like the first."""
     about = [(event, event.data.member_id) for event in events if event.data.template == INVITATION]
+    if not about:
+        return
     members = await hold.lock_members(session, {member_id for _, member_id in about if member_id})
     for event, member_id in about:
         if member_id in members:

@@ -71,6 +71,7 @@ async def do_next(database: Database, tenant_id: UUID, job_id: UUID, most: int =
                 return False
             if job.state == "withdrawing":
                 refused_is = "done"  # it stays as it is, and the code says why
+            position = items[0].position
             members = await find_all_held(session, [item.member_id for item in items])
             for item in items:
                 position = item.position

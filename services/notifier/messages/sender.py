@@ -70,7 +70,7 @@ class Sender:
         self._clerk: Clerk[UUID | Result, Claim | None] = Clerk(database, self._write)
         self._upcoming: deque[tuple[UUID, UUID]] = deque()
         self._in_hand: set[UUID] = set()
-        self._noting: set[asyncio.Task[None]] = set()
+        self._noting: dict[UUID, asyncio.Task[None]] = {}  # by message
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
         self._stopping = False
@@ -80,7 +80,7 @@ class Sender:
             async with asyncio.TaskGroup() as group:
                 for number in range(self._connections):
                     group.create_task(self._lane(), name=f"mail lane {number}")
-            await asyncio.gather(*self._noting)
+            await asyncio.gather(*self._noting.values())
 
     def stop(self) -> None:
         """What is in hand is finished, nothing new begun."""
@@ -100,7 +100,7 @@ class Sender:
                 while due := await next_due(self._sweeper, self._clock(), _ROUND):
                     for tenant_id, id in due:
                         connection = await self._send(tenant_id, id, connection)
-                        await asyncio.gather(*self._noting)
+                        await asyncio.gather(*self._noting.values())
                         tried += 1
                         if self.circuit.is_open:
                             return tried
@@ -158,7 +158,7 @@ class Sender:
                     self._woken.clear()
                     if not self.circuit.pause_left():
                         found = await next_due(self._sweeper, self._clock(), _ROUND)
-                        self._upcoming.extend(one for one in found if one[1] not in self._in_hand)
+                        self._upcoming.extend(one for one in found if one[1] not in {*self._in_hand, *self._noting})
                     if not self._upcoming:
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(self._woken.wait(), self._poll)
@@ -228,22 +228,20 @@ class Sender:
 
     def _note(self, result: Result) -> None:
         """The lane goes on to its next mail meanwhile, so that answers and claims gather with the clerk."""
-        noting = asyncio.create_task(self._write_down(result))
-        self._noting.add(noting)
-        noting.add_done_callback(self._noting.discard)
+        message_id = result.claim.message_id
+        self._noting[message_id] = asyncio.create_task(self._write_down(result))
+        self._noting[message_id].add_done_callback(lambda _: self._noting.pop(message_id, None))
 
     async def _write_down(self, result: Result) -> None:
         """An answer that was heard is not forgotten because the database is away for a moment."""
         while True:
             try:
                 await self._clerk.ask(result.claim.tenant_id, result)
-            except (SQLAlchemyError, OSError) as error:
-                if is_away(error):
+            except Exception as error:
+                if is_away(error) or isinstance(error, OSError):
                     await asyncio.sleep(_DATABASE_PAUSE)
                     continue
-                log.exception("mail_not_noted", message_id=str(result.claim.message_id))
-            except Exception:  # the lease will run out: it is tried again
-                log.exception("mail_not_noted", message_id=str(result.claim.message_id))
+                log.exception("mail_not_noted", message_id=str(result.claim.message_id))  # its lease will run out
             else:
                 MAIL_ATTEMPTS.labels(result.outcome).inc()
                 log.info("mail_tried", message_id=str(result.claim.message_id), outcome=result.outcome)
