@@ -27,7 +27,7 @@ from services.notifier.messages.tables import Message
 from services.notifier.strings import words
 from services.notifier.suppressions.tables import Suppression
 from services.notifier.tables import tenant_of
-from services.notifier.tenants.rules import find_tenant, locale_for
+from services.notifier.tenants.rules import choose_locale, find_tenant, locale_for
 
 CAUSE = "notifier.direct_message.written.v1"
 
@@ -68,7 +68,7 @@ async def write(session: AsyncSession, actor: Actor, *, member_id: UUID, subject
         cause_id=uuid4(),
         cause_type=CAUSE,
         email=entry.email,
-        locale=await locale_for(session, tenant_of(session), entry.locale),
+        locale=choose_locale(tenant_of(session), entry.locale, tenant.locale if tenant else None),
         data={
             "subject": subject,
             "message": text,

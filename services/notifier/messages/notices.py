@@ -9,7 +9,7 @@ from libs.common.inlets import NotYet, Received
 from services.notifier.address_book.rules import find_entry, is_gone
 from services.notifier.messages.queueing import Mail, queue
 from services.notifier.templates.catalog import Name
-from services.notifier.tenants.rules import find_tenant, locale_for
+from services.notifier.tenants.rules import choose_locale, find_tenant
 
 
 async def mail_member[E: Event](
@@ -29,7 +29,7 @@ async def mail_member[E: Event](
         cause_id=event.id,
         cause_type=event.data.type(),
         email=entry.email,
-        locale=await locale_for(session, event.tenant_id, entry.locale),
+        locale=choose_locale(event.tenant_id, entry.locale, tenant.locale if tenant else None),
         data={"name": entry.display_name, "tenant_name": tenant.display_name if tenant else "", **data},
         member_id=member_id,
         epoch=entry.epoch,
